@@ -36,6 +36,9 @@ type Watch struct {
 	List client.ObjectList
 	// Keys maps an object, changed or deleted, to keys; nil: the object's own key.
 	Keys func(client.Object) []Key
+	// Skip says that an event does not concern the controller; nil: every event does. It
+	// may only save work: what it skips is seen at the next look.
+	Skip func(watch.EventType, client.Object) bool
 }
 
 // Controller is one loop.
@@ -175,7 +178,9 @@ func (w Watch) session(ctx context.Context, c client.WithWatch, q queue, known m
 			if ev.Type == watch.Bookmark || !isObject {
 				continue
 			}
-			w.wake(o, q, known)
+			if w.Skip == nil || !w.Skip(ev.Type, o) {
+				w.wake(o, q, known)
+			}
 			if ev.Type == watch.Deleted {
 				delete(known, client.ObjectKeyFromObject(o))
 			}

@@ -1,0 +1,276 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/state/loop"
+)
+
+// Finalizer keeps a deleted Application until what it made is pruned.
+const Finalizer = "slipway.dev/application"
+
+// The condition types and reasons of an Application.
+const (
+	Ready = "Ready"
+
+	ReasonApplied       = "ReconciliationSucceeded"
+	ReasonSource        = "ArtifactFailed"
+	ReasonRender        = "BuildFailed"
+	ReasonInvalid       = "ValidationFailed"
+	ReasonApply         = "ReconciliationFailed"
+	ReasonDependency    = "DependencyNotReady"
+	ReasonDriftReported = "DriftReported"
+)
+
+// Events tells people what happened.
+type Events interface {
+	Event(o client.Object, eventtype, reason, format string, args ...any)
+}
+
+// Reconciler follows Applications.
+type Reconciler struct {
+	Client  client.WithWatch
+	Sources Sources
+	Render  Renderer
+	Events  Events
+	Log     *slog.Logger
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+
+	planner *planner
+}
+
+// Controllers are the loops that follow Applications.
+func (r *Reconciler) Controllers() []loop.Controller {
+	if r.Now == nil {
+		r.Now = time.Now
+	}
+	r.planner = newPlanner(r.Client)
+	return []loop.Controller{{
+		Name:      "application",
+		Workers:   4,
+		Watches:   append(driftWatches(), r.sourceWatch()),
+		Reconcile: r.Reconcile,
+	}}
+}
+
+// sourceWatch wakes the Applications of a repository that has a new revision.
+func (r *Reconciler) sourceWatch() loop.Watch {
+	return loop.Watch{List: &v1alpha1.GitRepositoryList{}, Keys: func(o client.Object) []loop.Key {
+		var apps v1alpha1.ApplicationList
+		if err := r.Client.List(context.Background(), &apps); err != nil {
+			r.Log.Warn("applications could not be read; they are looked at again within their interval", "error", err)
+			return nil
+		}
+		var keys []loop.Key
+		for _, app := range apps.Items {
+			if source(&app) == client.ObjectKeyFromObject(o) {
+				keys = append(keys, client.ObjectKeyFromObject(&app))
+			}
+		}
+		return keys
+	}}
+}
+
+// Reconcile makes live state follow one Application.
+func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (loop.Result, error) {
+	app := &v1alpha1.Application{}
+	if err := r.Client.Get(ctx, key, app); err != nil {
+		return loop.Result{}, client.IgnoreNotFound(err)
+	}
+	if app.DeletionTimestamp != nil {
+		return loop.Result{}, r.finalize(ctx, app)
+	}
+	if app.Spec.Suspend {
+		return loop.Result{}, nil
+	}
+	if controllerutil.AddFinalizer(app, Finalizer) {
+		if err := r.Client.Update(ctx, app); err != nil {
+			return loop.Result{}, err
+		}
+	}
+	again := loop.Result{After: interval(app)}
+	if waiting, err := r.dependency(ctx, app); err != nil || waiting != "" {
+		if err != nil {
+			return again, err
+		}
+		return loop.Result{After: 5 * time.Second}, r.report(ctx, app, false, ReasonDependency, "waits for application "+waiting)
+	}
+	rev, err := r.Sources.Revision(ctx, source(app))
+	if err != nil {
+		return again, r.report(ctx, app, false, ReasonSource, err.Error())
+	}
+	return again, r.converge(ctx, app, rev)
+}
+
+func interval(app *v1alpha1.Application) time.Duration {
+	if app.Spec.Interval != nil && app.Spec.Interval.Duration > 0 {
+		return app.Spec.Interval.Duration
+	}
+	return time.Minute
+}
+
+// dependency is the first Application that this one waits for; empty: none.
+func (r *Reconciler) dependency(ctx context.Context, app *v1alpha1.Application) (string, error) {
+	for _, d := range app.Spec.DependsOn {
+		var other v1alpha1.Application
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: d.Name}, &other)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return "", err
+		}
+		if err != nil || !meta.IsStatusConditionTrue(other.Status.Conditions, Ready) {
+			return d.Name, nil
+		}
+	}
+	return "", nil
+}
+
+// converge plans and applies an Application at a revision. Where the revision has
+// mistakes they are reported, and live state is kept at the last good one.
+func (r *Reconciler) converge(ctx context.Context, app *v1alpha1.Application, rev api.Revision) error {
+	started := r.Now()
+	plan, err := r.Plan(ctx, app, rev, true)
+	problems, bad := asProblems(err)
+	if err != nil && !bad {
+		return err
+	}
+	if err == nil {
+		return r.carryOut(ctx, app, rev, plan, started)
+	}
+	if err := r.refuse(ctx, app, rev, problems); err != nil {
+		return err
+	}
+	good := app.Status.LastAppliedCommit
+	if good == "" || good == rev.Commit {
+		return nil
+	}
+	return r.keepAt(ctx, app, good, started)
+}
+
+// Plan renders an Application at a revision and compares it with live state. Mistakes
+// come back as api.Problems, together with the plan as far as it could be made.
+func (r *Reconciler) Plan(ctx context.Context, app *v1alpha1.Application, rev api.Revision, persist bool) (*Plan, error) {
+	want, err := desired(ctx, r.Render, app, rev, persist)
+	if err != nil {
+		if problems, ok := asProblems(err); ok {
+			return &Plan{Application: app.Name, Path: app.Spec.Path, Commit: rev.Commit, Live: app.Status.LastAppliedCommit, Problems: problems}, err
+		}
+		return nil, fmt.Errorf("render application %s: %w", app.Name, err)
+	}
+	plan, err := r.planner.plan(ctx, app, rev, want)
+	if err != nil {
+		return nil, err
+	}
+	if len(plan.Problems) > 0 {
+		return plan, api.Problems(plan.Problems)
+	}
+	return plan, nil
+}
+
+func (r *Reconciler) carryOut(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan, started time.Time) error {
+	drifted := app.Status.LastAppliedCommit == rev.Commit && app.Status.ObservedGeneration == app.Generation && !plan.Empty()
+	if drifted && app.Spec.Drift == v1alpha1.DriftReport {
+		r.Events.Event(app, "Warning", "Drift", "%s", summary(plan))
+		return r.report(ctx, app, true, ReasonDriftReported, "live state differs from git: "+summary(plan))
+	}
+	if err := r.claim(ctx, app, plan); err != nil {
+		return err
+	}
+	reason := ReasonCommit
+	if drifted {
+		reason = ReasonDrift
+	}
+	if err := r.planner.apply(ctx, plan); err != nil {
+		r.Events.Event(app, "Warning", ReasonApply, "%s: %v", Short(rev.Commit), err)
+		_ = r.report(ctx, app, false, ReasonApply, err.Error())
+		return errors.Join(err, r.record(ctx, app, rev, plan, reason, started, err))
+	}
+	if drifted {
+		r.Events.Event(app, "Warning", "DriftCorrected", "changed by hand, put back to %s: %s", Short(rev.Commit), summary(plan))
+	}
+	if err := r.settle(ctx, app, rev, plan); err != nil {
+		return err
+	}
+	if plan.Empty() {
+		return nil
+	}
+	if !drifted {
+		r.Events.Event(app, "Normal", "Applied", "%s: %s", Short(rev.Commit), summary(plan))
+	}
+	return r.record(ctx, app, rev, plan, reason, started, nil)
+}
+
+// keepAt repairs drift from the last good commit while a newer one has mistakes.
+func (r *Reconciler) keepAt(ctx context.Context, app *v1alpha1.Application, commit string, started time.Time) error {
+	rev, err := r.Sources.RevisionAt(ctx, source(app), commit)
+	if err != nil {
+		return fmt.Errorf("last good commit %s of application %s: %w", Short(commit), app.Name, err)
+	}
+	plan, err := r.Plan(ctx, app, rev, true)
+	if err != nil || plan.Empty() {
+		return err
+	}
+	if err := r.planner.apply(ctx, plan); err != nil {
+		return err
+	}
+	r.Events.Event(app, "Warning", "DriftCorrected", "changed by hand, put back to %s: %s", Short(commit), summary(plan))
+	return r.record(ctx, app, rev, plan, ReasonDrift, started, nil)
+}
+
+// summary names the plan's objects and fields in one line.
+func summary(plan *Plan) string {
+	var parts []string
+	for _, s := range plan.Steps {
+		part := string(s.Action) + " " + s.Object
+		if len(s.Fields) > 0 {
+			f := s.Fields[0]
+			part += fmt.Sprintf(" %s %s → %s", f.Path, orNone(f.Old), orNone(f.New))
+			if len(s.Fields) > 1 {
+				part += fmt.Sprintf(" and %d more", len(s.Fields)-1)
+			}
+		}
+		parts = append(parts, part)
+	}
+	const shown = 8
+	if n := len(parts); n > shown {
+		parts = append(slices.Clone(parts[:shown]), fmt.Sprintf("and %d more", n-shown))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}
+
+// finalize prunes what a deleted Application made, then lets it go.
+func (r *Reconciler) finalize(ctx context.Context, app *v1alpha1.Application) error {
+	if !controllerutil.ContainsFinalizer(app, Finalizer) {
+		return nil
+	}
+	plan := &Plan{Application: app.Name}
+	if err := r.planner.planPrune(ctx, app, plan); err != nil {
+		return err
+	}
+	if err := r.planner.apply(ctx, &Plan{Steps: plan.Steps}); err != nil {
+		return err
+	}
+	controllerutil.RemoveFinalizer(app, Finalizer)
+	return client.IgnoreNotFound(r.Client.Update(ctx, app))
+}

@@ -1,0 +1,54 @@
+package reconciler
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/state/loop"
+)
+
+// driftWatches wake an Application when it, or something it owns, is changed or
+// deleted, and not when only a status moves.
+func driftWatches() []loop.Watch {
+	out := []loop.Watch{{List: &v1alpha1.ApplicationList{}, Skip: unchanged()}}
+	for _, k := range api.Kinds() {
+		if k.Runtime {
+			continue
+		}
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(k.GroupVersionKind.GroupVersion().WithKind(k.Kind + "List"))
+		out = append(out, loop.Watch{List: list, Keys: ownerKeys, Skip: unchanged()})
+	}
+	return out
+}
+
+// ownerKeys is the Application that owns an object.
+func ownerKeys(o client.Object) []loop.Key {
+	l := o.GetLabels()
+	if l[OwnerName] == "" {
+		return nil
+	}
+	return []loop.Key{{Namespace: l[OwnerNamespace], Name: l[OwnerName]}}
+}
+
+// unchanged skips the events of one watch that moved nothing which git can declare. It
+// saves work; nothing is decided from it.
+func unchanged() func(watch.EventType, client.Object) bool {
+	seen := map[types.UID]string{}
+	return func(event watch.EventType, o client.Object) bool {
+		if event == watch.Deleted {
+			delete(seen, o.GetUID())
+			return false
+		}
+		now := fmt.Sprint(o.GetGeneration(), o.GetLabels(), o.GetAnnotations(), o.GetDeletionTimestamp() != nil)
+		last, known := seen[o.GetUID()]
+		seen[o.GetUID()] = now
+		return known && last == now
+	}
+}

@@ -1,0 +1,146 @@
+package reconciler
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"slipway.dev/slipway/api"
+)
+
+// Action is what a plan does to one object.
+type Action string
+
+// The actions.
+const (
+	Create Action = "create"
+	Change Action = "change"
+	Prune  Action = "prune"
+)
+
+// FieldChange is one field that a plan changes. A field that is added has no Old, one
+// that goes has no New; both are JSON.
+type FieldChange struct {
+	Path string `json:"path"`
+	Old  string `json:"old,omitempty"`
+	New  string `json:"new,omitempty"`
+}
+
+// Step is what a plan does to one object.
+type Step struct {
+	Action Action        `json:"action"`
+	Object string        `json:"object"`
+	File   string        `json:"file,omitempty"`
+	Line   int           `json:"line,omitempty"`
+	Via    string        `json:"via,omitempty"`
+	Fields []FieldChange `json:"fields,omitempty"`
+
+	// desired is what is applied; for Prune, what is deleted.
+	desired *unstructured.Unstructured
+	live    *unstructured.Unstructured
+	stage   api.Stage
+}
+
+// Plan is what applying an application at a revision would do.
+type Plan struct {
+	Application string `json:"application"`
+	Path        string `json:"path,omitempty"`
+	Commit      string `json:"commit"`
+	// Live is the commit that live state follows now; empty before the first apply.
+	Live         string        `json:"live,omitempty"`
+	Steps        []Step        `json:"steps"`
+	Unchanged    int           `json:"unchanged"`
+	Consequences []string      `json:"consequences,omitempty"`
+	Problems     []api.Problem `json:"problems,omitempty"`
+	inventory    []inventoryRef
+}
+
+// Empty says that live state is already as desired.
+func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
+
+// Count counts the steps with an action.
+func (p *Plan) Count(a Action) int {
+	n := 0
+	for _, s := range p.Steps {
+		if s.Action == a {
+			n++
+		}
+	}
+	return n
+}
+
+// Digest identifies what the plan does, whatever the commit it comes from.
+func (p *Plan) Digest() string {
+	h := sha256.New()
+	for _, s := range p.Steps {
+		fmt.Fprintf(h, "%s %s %q\n", s.Action, s.Object, s.Fields)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+var signs = map[Action]string{Create: "+", Change: "~", Prune: "-"}
+
+// String prints the plan for people: a line per object with where it comes from, a
+// line per field, then what follows from it.
+func (p *Plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "application %s", p.Application)
+	if p.Path != "" && p.Path != "." {
+		fmt.Fprintf(&b, "  %s", p.Path)
+	}
+	fmt.Fprintf(&b, "  at %s", Short(p.Commit))
+	if p.Live != "" && p.Live != p.Commit {
+		fmt.Fprintf(&b, " (live: %s)", Short(p.Live))
+	}
+	b.WriteString("\n")
+	for _, problem := range p.Problems {
+		fmt.Fprintf(&b, "  ! %s\n", api.ProblemString(problem))
+	}
+	for _, s := range p.Steps {
+		s.print(&b)
+	}
+	if len(p.Consequences) > 0 {
+		b.WriteString("  what follows\n")
+		for _, c := range p.Consequences {
+			fmt.Fprintf(&b, "    › %s\n", c)
+		}
+	}
+	if len(p.Problems) > 0 {
+		fmt.Fprintf(&b, "  %d to mend; nothing would be applied.\n", len(p.Problems))
+		return b.String()
+	}
+	fmt.Fprintf(&b, "  %d to create, %d to change, %d to prune, %d unchanged.\n",
+		p.Count(Create), p.Count(Change), p.Count(Prune), p.Unchanged)
+	return b.String()
+}
+
+func (s Step) print(b *strings.Builder) {
+	line := fmt.Sprintf("  %s %s", signs[s.Action], s.Object)
+	if s.File != "" {
+		where := s.File
+		if s.Line > 0 {
+			where = fmt.Sprintf("%s:%d", s.File, s.Line)
+		}
+		line = fmt.Sprintf("%-48s %s", line, where)
+	}
+	if s.Via != "" {
+		line += " (" + s.Via + ")"
+	}
+	b.WriteString(line + "\n")
+	for _, f := range s.Fields {
+		switch {
+		case f.Old == "":
+			fmt.Fprintf(b, "      %s: + %s\n", f.Path, f.New)
+		case f.New == "":
+			fmt.Fprintf(b, "      %s: - %s\n", f.Path, f.Old)
+		default:
+			fmt.Fprintf(b, "      %s: %s → %s\n", f.Path, f.Old, f.New)
+		}
+	}
+}
+
+// Short is a commit as people read it: its first seven digits.
+func Short(commit string) string { return commit[:min(7, len(commit))] }

@@ -1,0 +1,103 @@
+package reconciler
+
+import (
+	"context"
+	"reflect"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/api/v1alpha1"
+)
+
+// maxProblems is how many problems a status carries; the event says how many there were.
+const maxProblems = 100
+
+// updateStatus changes the status by change, on top of what is live now, and writes
+// only where that makes a difference.
+func (r *Reconciler) updateStatus(ctx context.Context, app *v1alpha1.Application, change func(*v1alpha1.ApplicationStatus)) error {
+	key := client.ObjectKeyFromObject(app)
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		var now v1alpha1.Application
+		if err := r.Client.Get(ctx, key, &now); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+		before := now.Status.DeepCopy()
+		change(&now.Status)
+		if !reflect.DeepEqual(before, &now.Status) {
+			if err := r.Client.Status().Update(ctx, &now); err != nil {
+				return err
+			}
+		}
+		app.Status, app.ResourceVersion = now.Status, now.ResourceVersion
+		return nil
+	})
+}
+
+func setReady(s *v1alpha1.ApplicationStatus, generation int64, ok bool, reason, message string) {
+	status := metav1.ConditionFalse
+	if ok {
+		status = metav1.ConditionTrue
+	}
+	meta.SetStatusCondition(&s.Conditions, metav1.Condition{
+		Type: Ready, Status: status, Reason: reason, Message: cut(message, 4<<10), ObservedGeneration: generation,
+	})
+}
+
+func (r *Reconciler) report(ctx context.Context, app *v1alpha1.Application, ok bool, reason, message string) error {
+	return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) { setReady(s, app.Generation, ok, reason, message) })
+}
+
+// refuse reports the mistakes of a commit. Nothing else changes.
+func (r *Reconciler) refuse(ctx context.Context, app *v1alpha1.Application, rev api.Revision, problems api.Problems) error {
+	known := app.Status.LastAttemptedCommit == rev.Commit && len(app.Status.Problems) > 0
+	shown := problems[:min(len(problems), maxProblems)]
+	err := r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) {
+		s.LastAttemptedCommit = rev.Commit
+		s.Problems = shown
+		setReady(s, app.Generation, false, ReasonInvalid, count(len(problems), "problem")+" at "+Short(rev.Commit)+":\n"+problems.Error())
+	})
+	if err == nil && !known {
+		r.Events.Event(app, "Warning", ReasonInvalid, "%s changes nothing, %s to mend: %s", Short(rev.Commit), count(len(problems), "problem"), cut(problems.Error(), 900))
+	}
+	return err
+}
+
+// claim adds what the plan will create to the inventory before anything is created.
+func (r *Reconciler) claim(ctx context.Context, app *v1alpha1.Application, plan *Plan) error {
+	return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) {
+		s.Inventory = merge(s.Inventory, entries(plan.inventory...))
+	})
+}
+
+// settle writes down that the plan is live.
+func (r *Reconciler) settle(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan) error {
+	return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) {
+		if s.LastAppliedCommit != rev.Commit {
+			now := metav1.NewTime(r.Now())
+			s.LastAppliedTime = &now
+		}
+		s.LastAppliedCommit, s.LastAttemptedCommit = rev.Commit, rev.Commit
+		s.Problems = nil
+		s.ObservedGeneration = app.Generation
+		s.Inventory = entries(plan.inventory...)
+		setReady(s, app.Generation, true, ReasonApplied, "applied "+Short(rev.Commit))
+	})
+}
+
+func merge(a, b []v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
+	seen := map[string]bool{}
+	out := append([]v1alpha1.InventoryEntry(nil), a...)
+	for _, e := range a {
+		seen[e.ID] = true
+	}
+	for _, e := range b {
+		if !seen[e.ID] {
+			out = append(out, e)
+		}
+	}
+	return out
+}

@@ -1,0 +1,24 @@
+// Package rules decides, as a value, what a node's packet filter does for services and
+// between projects, and carries it out over netlink.
+//
+// The decision is text. A Frame is the constant part: a handful of chains whose number
+// of rules does not depend on how many services and pods there are. An Element is one
+// entry of one of its sets, written as nft writes it:
+//
+//	services   address . protocol . port          → the chain that spreads over N endpoints
+//	endpoints  address . protocol . port . index  → endpoint address . port
+//	hairpin    pod . pod                            a pod that may reach itself by a service
+//	netids     pod                                → the virtual network of its project
+//	members    pod . netid                          the same, to be looked up in one step
+//	hostports  port                                 what pods may open on the node
+//
+// A connection to a service is looked up in services, goes to the chain spread-N (or
+// sticky-N for session affinity), draws an index below N and is translated to what
+// endpoints holds for it. What is still addressed to the service network after that
+// has no endpoint and is refused.
+//
+// A Table holds the elements by owner (a service, a pod), so that a change of one
+// object costs work in proportion to that object. A Kernel brings a table into the
+// kernel, one netlink transaction per change, and finds out when somebody else has
+// changed what it made.
+package rules

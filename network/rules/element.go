@@ -1,0 +1,171 @@
+package rules
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/nftables"
+)
+
+// Set names a set of the table.
+type Set string
+
+// The sets of the table; the package documentation says what they hold.
+const (
+	Services  Set = "services"
+	Endpoints Set = "endpoints"
+	Hairpin   Set = "hairpin"
+	Netids    Set = "netids"
+	Members   Set = "members"
+	HostPorts Set = "hostports"
+)
+
+// Element is one entry of a set, named as nft writes it, e.g. "172.30.0.1 . tcp . 80".
+type Element struct {
+	Set Set
+	Key string
+}
+
+// Elements maps entries to what they hold; the empty string for a set without values.
+type Elements map[Element]string
+
+func (e Element) compare(o Element) int {
+	return cmp.Or(cmp.Compare(e.Set, o.Set), cmp.Compare(e.Key, o.Key))
+}
+
+func (e Elements) sorted() []Element {
+	keys := make([]Element, 0, len(e))
+	for k := range e {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, Element.compare)
+	return keys
+}
+
+// String is one line per element, sorted.
+func (e Elements) String() string {
+	var b strings.Builder
+	for _, k := range e.sorted() {
+		fmt.Fprintf(&b, "%s %s", k.Set, k.Key)
+		if v := e[k]; v != "" {
+			fmt.Fprintf(&b, " : %s", v)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// layout is the types of a set's keys and, for a map, of its values.
+type layout struct {
+	key, value []nftables.SetDatatype
+}
+
+func (l layout) isMap() bool { return len(l.value) > 0 }
+
+var (
+	address  = nftables.TypeIPAddr
+	protocol = nftables.TypeInetProto
+	port     = nftables.TypeInetService
+	mark     = nftables.TypeMark
+	verdict  = nftables.TypeVerdict
+)
+
+var layouts = map[Set]layout{
+	Services:  {key: fields(address, protocol, port), value: fields(verdict)},
+	Endpoints: {key: fields(address, protocol, port, mark), value: fields(address, port)},
+	Hairpin:   {key: fields(address, address)},
+	Netids:    {key: fields(address), value: fields(mark)},
+	Members:   {key: fields(address, mark)},
+	HostPorts: {key: fields(port)},
+}
+
+func fields(t ...nftables.SetDatatype) []nftables.SetDatatype { return t }
+
+var protocols = map[string]byte{"tcp": 6, "udp": 17, "sctp": 132}
+
+// encode turns text to what the kernel holds: every field on four bytes.
+func encode(text string, fields []nftables.SetDatatype) ([]byte, error) {
+	words := strings.Split(text, " . ")
+	if len(words) != len(fields) {
+		return nil, fmt.Errorf("element %q: %d fields, want %d", text, len(words), len(fields))
+	}
+	out := make([]byte, 0, 4*len(fields))
+	for i, w := range words {
+		b, err := encodeField(w, fields[i].Name)
+		if err != nil {
+			return nil, fmt.Errorf("element %q: %w", text, err)
+		}
+		out = append(out, b[:]...)
+	}
+	if len(fields) == 1 {
+		return out[:fields[0].Bytes], nil
+	}
+	return out, nil
+}
+
+func encodeField(word, kind string) (b [4]byte, err error) {
+	switch kind {
+	case address.Name:
+		a, err := netip.ParseAddr(word)
+		if err != nil || !a.Is4() {
+			return b, fmt.Errorf("%q is not an IPv4 address", word)
+		}
+		return a.As4(), nil
+	case protocol.Name:
+		p, ok := protocols[word]
+		if !ok {
+			return b, fmt.Errorf("unknown protocol %q", word)
+		}
+		b[0] = p
+	case port.Name:
+		n, err := strconv.ParseUint(word, 10, 16)
+		if err != nil {
+			return b, err
+		}
+		binary.BigEndian.PutUint16(b[:], uint16(n))
+	case mark.Name:
+		n, err := strconv.ParseUint(word, 10, 32)
+		if err != nil {
+			return b, err
+		}
+		binary.NativeEndian.PutUint32(b[:], uint32(n))
+	}
+	return b, nil
+}
+
+// decode is encode's inverse, for what was read back from the kernel.
+func decode(data []byte, fields []nftables.SetDatatype) (string, error) {
+	words := make([]string, 0, len(fields))
+	for i, f := range fields {
+		var b [4]byte
+		if len(data) < 4*i+int(f.Bytes) {
+			return "", fmt.Errorf("element %x is too short for %d fields", data, len(fields))
+		}
+		copy(b[:], data[4*i:])
+		switch f.Name {
+		case address.Name:
+			words = append(words, netip.AddrFrom4(b).String())
+		case protocol.Name:
+			words = append(words, protocolName(b[0]))
+		case port.Name:
+			words = append(words, strconv.Itoa(int(binary.BigEndian.Uint16(b[:]))))
+		case mark.Name:
+			words = append(words, strconv.FormatUint(uint64(binary.NativeEndian.Uint32(b[:])), 10))
+		}
+	}
+	return strings.Join(words, " . "), nil
+}
+
+func protocolName(n byte) string {
+	for name, p := range protocols {
+		if p == n {
+			return name
+		}
+	}
+	return strconv.Itoa(int(n))
+}

@@ -1,0 +1,148 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+)
+
+// Frame is what the constant part of the table is made from.
+type Frame struct {
+	// Table is the name of the nft table, of family ip.
+	Table string
+	// Links is the prefix of the names of the pods' links on the node, e.g. "slipway-".
+	Links string
+	// Cluster is the network of all pods, Subnet this node's part of it, Gateway the
+	// node's own address in it, Service the network of service addresses.
+	Cluster, Subnet, Service netip.Prefix
+	Gateway                  netip.Addr
+	// Flat lets every pod reach every other one whatever their projects are.
+	Flat bool
+}
+
+// chain is one chain with its rules; hook is nil for a chain that is jumped to.
+type chain struct {
+	name     string
+	kind     nftables.ChainType
+	hook     *nftables.ChainHook
+	priority *nftables.ChainPriority
+	rules    []rule
+}
+
+// rule carries the text under which it is found again: the rule as nft writes it, kept as its comment.
+type rule struct {
+	text  string
+	exprs []expr.Any
+}
+
+// String is the frame as nft writes it.
+func (f Frame) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "table ip %s\n", f.Table)
+	for _, c := range f.chains() {
+		fmt.Fprintf(&b, "chain %s", c.name)
+		if c.hook != nil {
+			fmt.Fprintf(&b, " (%s, hook %d, priority %d)", c.kind, *c.hook, *c.priority)
+		}
+		b.WriteByte('\n')
+		for _, r := range c.rules {
+			fmt.Fprintf(&b, "\t%s\n", r.text)
+		}
+	}
+	return b.String()
+}
+
+// chains lists jumped-to chains before those that jump to them.
+func (f Frame) chains() []chain {
+	nat, filter := nftables.ChainTypeNAT, nftables.ChainTypeFilter
+	toService := lookupService()
+	return []chain{
+		{name: "isolate", rules: f.isolate()},
+		{name: "host", rules: f.host()},
+		{name: "prerouting", kind: nat, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityNATDest, rules: []rule{toService}},
+		{name: "nat-output", kind: nat, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityNATDest, rules: []rule{toService}},
+		{name: "postrouting", kind: nat, hook: nftables.ChainHookPostrouting, priority: nftables.ChainPriorityNATSource, rules: []rule{f.hairpin()}},
+		{name: "input", kind: filter, hook: nftables.ChainHookInput, priority: nftables.ChainPriorityFilter, rules: []rule{
+			join(fromLink(f.Links), jump("host")),
+		}},
+		{name: "forward", kind: filter, hook: nftables.ChainHookForward, priority: nftables.ChainPriorityFilter, rules: f.forward()},
+		{name: "output", kind: filter, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityFilter, rules: f.refuseService()},
+	}
+}
+
+// refuseService answers what no endpoint took.
+func (f Frame) refuseService() []rule {
+	return []rule{
+		join(to(f.Service), isProtocol("tcp"), resetTCP()),
+		join(to(f.Service), refuse("port-unreachable")),
+	}
+}
+
+func (f Frame) forward() []rule {
+	out := f.refuseService()
+	if !f.Flat {
+		out = append(out, join(from(f.Cluster), to(f.Cluster), jump("isolate")))
+	}
+	// What is not a pod reaches pods from the node itself or through a service only.
+	return append(out, join(notFrom(f.Cluster), to(f.Subnet), isNew(), notTranslated(), refuse("admin-prohibited")))
+}
+
+// isolate lets a packet pass where either side's virtual network is 0 or both are
+// equal. The mark is used as a register: packets between pods are nobody else's.
+func (f Frame) isolate() []rule {
+	if f.Flat {
+		return nil
+	}
+	return []rule{
+		setMark(0),
+		join(isMember(), verdictOf("return", expr.VerdictReturn)),
+		setMark(unknownNetid),
+		markOfSource(),
+		join(isMark(0), verdictOf("return", expr.VerdictReturn)),
+		join(isMember(), verdictOf("return", expr.VerdictReturn)),
+		refuse("admin-prohibited"),
+	}
+}
+
+// unknownNetid is a virtual network without members.
+const unknownNetid = 0xffffffff
+
+// host is what pods may ask of their node.
+func (f Frame) host() []rule {
+	gateway := netip.PrefixFrom(f.Gateway, 32)
+	pass := verdictOf("return", expr.VerdictReturn)
+	return []rule{
+		join(isEstablished(), pass),
+		join(to(gateway), isProtocol("udp"), toPort53(), pass),
+		join(to(gateway), isProtocol("tcp"), toPort53(), pass),
+		join(isProtocol("icmp"), pass),
+		join(isProtocol("tcp"), toHostPort(), pass),
+		join(isProtocol("tcp"), resetTCP()),
+		refuse("admin-prohibited"),
+	}
+}
+
+// hairpin gives a pod that reaches itself by a service another source address, because
+// no host takes a packet from outside that comes from its own address.
+func (f Frame) hairpin() rule {
+	return join(isTranslated(), isHairpin(), sourceBecomes(f.Gateway))
+}
+
+// spreading is the chain that a service's verdict names, e.g. "spread-2".
+func spreading(name string) (chain, error) {
+	kind, count, _ := strings.Cut(name, "-")
+	var n uint32
+	if _, err := fmt.Sscanf(count, "%d", &n); err != nil || n == 0 {
+		return chain{}, fmt.Errorf("chain %q: want spread-N or sticky-N", name)
+	}
+	switch kind {
+	case "spread":
+		return chain{name: name, rules: []rule{translate(randomBelow(n))}}, nil
+	case "sticky":
+		return chain{name: name, rules: []rule{translate(sourceBelow(n))}}, nil
+	}
+	return chain{}, fmt.Errorf("chain %q: want spread-N or sticky-N", name)
+}

@@ -1,0 +1,323 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Kernel brings a frame and a table of elements into the packet filter of the network
+// namespace it is used in.
+type Kernel struct {
+	frame Frame
+
+	mu sync.Mutex
+	// have is what the kernel holds; nil: unknown. Guarded by mu.
+	have Elements
+	// chains that services' verdicts go to and that the kernel has; guarded by mu.
+	chains map[string]bool
+	// generation of the kernel's rules after the last look or change; guarded by mu.
+	generation uint32
+}
+
+// NewKernel does not touch anything yet.
+func NewKernel(f Frame) *Kernel { return &Kernel{frame: f, chains: map[string]bool{}} }
+
+func (k *Kernel) table() *nftables.Table {
+	return &nftables.Table{Name: k.frame.Table, Family: nftables.TableFamilyIPv4}
+}
+
+// connect opens a socket whose buffers hold the largest transaction we make.
+func connect() (*nftables.Conn, error) {
+	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
+		return errors.Join(c.SetWriteBuffer(32<<20), c.SetReadBuffer(4<<20))
+	}))
+}
+
+// Sync sends what changed in the table since the last Sync, as one transaction. The
+// first time, and after an error, it reads what the kernel holds and repairs it.
+// It reports whether it found something other than what it had made.
+func (k *Kernel) Sync(t *Table) (repaired bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	changes := t.take()
+	if k.have != nil {
+		if err := k.change(changes); err == nil {
+			return false, nil
+		}
+	}
+	k.have = nil
+	if repaired, err = k.adopt(t.Elements()); err != nil {
+		return false, fmt.Errorf("nft table %s: %w", k.frame.Table, err)
+	}
+	return repaired, nil
+}
+
+// change makes a transaction of what differs from what the kernel holds.
+func (k *Kernel) change(changes map[Element]change) error {
+	for e, ch := range changes {
+		if old, has := k.have[e]; has == ch.wanted && old == ch.value {
+			delete(changes, e)
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	return k.send(c, changes)
+}
+
+// Check looks whether somebody else changed the kernel's rules and puts ours back if
+// they are not as they were left. It costs one small message where nobody did.
+func (k *Kernel) Check(t *Table) (repaired bool, err error) {
+	k.mu.Lock()
+	now, err := generation()
+	if err == nil && now == k.generation && k.have != nil {
+		k.mu.Unlock()
+		return false, nil
+	}
+	k.have = nil
+	k.mu.Unlock()
+	return k.Sync(t)
+}
+
+// Remove deletes the table and everything in it.
+func (k *Kernel) Remove() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.have = nil
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	c.DelTable(k.table())
+	if err := c.Flush(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("nft table %s: delete: %w", k.frame.Table, err)
+	}
+	return nil
+}
+
+// adopt makes the kernel hold exactly the frame and the elements. What is right is
+// left alone, so that nothing is interrupted by our own start.
+func (k *Kernel) adopt(want Elements) (repaired bool, err error) {
+	before, err := generation()
+	if err != nil {
+		return false, err
+	}
+	c, err := connect()
+	if err != nil {
+		return false, err
+	}
+	have, intact, err := k.read(c)
+	if err != nil {
+		return false, err
+	}
+	k.generation = before
+	if !intact {
+		return true, k.rebuild(c, want)
+	}
+	k.have = have
+	changes := map[Element]change{}
+	for e := range have {
+		if _, ok := want[e]; !ok {
+			changes[e] = change{}
+		}
+	}
+	for e, v := range want {
+		if old, ok := have[e]; !ok || old != v {
+			changes[e] = change{v, true}
+		}
+	}
+	if len(changes) == 0 {
+		return false, nil
+	}
+	return true, k.send(c, changes)
+}
+
+// rebuild replaces the table in one transaction.
+func (k *Kernel) rebuild(c *nftables.Conn, want Elements) error {
+	t := k.table()
+	// Adding first makes the deletion succeed where there is no table.
+	c.AddTable(t)
+	c.DelTable(t)
+	c.AddTable(t)
+	for _, name := range setNames() {
+		if err := c.AddSet(k.set(name), nil); err != nil {
+			return err
+		}
+	}
+	for _, ch := range k.frame.chains() {
+		k.addChain(c, ch)
+	}
+	k.chains, k.have = map[string]bool{}, Elements{}
+	changes := map[Element]change{}
+	for e, v := range want {
+		changes[e] = change{v, true}
+	}
+	return k.send(c, changes)
+}
+
+func setNames() []Set {
+	names := make([]Set, 0, len(layouts))
+	for n := range layouts {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (k *Kernel) set(name Set) *nftables.Set {
+	l := layouts[name]
+	s := &nftables.Set{Table: k.table(), Name: string(name), IsMap: l.isMap(), KeyType: l.key[0]}
+	if len(l.key) > 1 {
+		s.KeyType, s.Concatenation = nftables.MustConcatSetType(l.key...), true
+	}
+	if l.isMap() {
+		s.DataType = nftables.MustConcatSetType(l.value...)
+	}
+	return s
+}
+
+func (k *Kernel) addChain(c *nftables.Conn, ch chain) {
+	nc := &nftables.Chain{Name: ch.name, Table: k.table(), Type: ch.kind, Hooknum: ch.hook, Priority: ch.priority}
+	c.AddChain(nc)
+	for _, r := range ch.rules {
+		c.AddRule(&nftables.Rule{Table: k.table(), Chain: nc, Exprs: r.exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, r.text)})
+	}
+}
+
+// elementsPerMessage keeps a message's attribute below its limit of 64 KiB.
+const elementsPerMessage = 400
+
+// send sends the changes together with what the connection has queued already. After
+// an error what the kernel holds is unknown.
+func (k *Kernel) send(c *nftables.Conn, changes map[Element]change) (err error) {
+	defer func() {
+		if err != nil {
+			k.have = nil
+		}
+	}()
+	remove, add := map[Set][]nftables.SetElement{}, map[Set][]nftables.SetElement{}
+	var newChains []string
+	for e, ch := range changes {
+		el, err := elementOf(e, ch.value)
+		if err != nil {
+			return err
+		}
+		if _, has := k.have[e]; has {
+			remove[e.Set] = append(remove[e.Set], nftables.SetElement{Key: el.Key})
+		}
+		if !ch.wanted {
+			continue
+		}
+		add[e.Set] = append(add[e.Set], el)
+		if v := el.VerdictData; v != nil && !k.chains[v.Chain] && !slices.Contains(newChains, v.Chain) {
+			newChains = append(newChains, v.Chain)
+		}
+	}
+	for _, name := range newChains {
+		ch, err := spreading(name)
+		if err != nil {
+			return err
+		}
+		k.addChain(c, ch)
+	}
+	if err := k.queue(c, remove, add); err != nil {
+		return err
+	}
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	for _, name := range newChains {
+		k.chains[name] = true
+	}
+	for e, ch := range changes {
+		delete(k.have, e)
+		if ch.wanted {
+			k.have[e] = ch.value
+		}
+	}
+	// Were somebody else's change counted in between, the next Check finds it out.
+	k.generation++
+	return nil
+}
+
+func (k *Kernel) queue(c *nftables.Conn, remove, add map[Set][]nftables.SetElement) error {
+	for _, name := range setNames() {
+		for part := range slices.Chunk(remove[name], elementsPerMessage) {
+			if err := c.SetDeleteElements(k.set(name), part); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range setNames() {
+		for part := range slices.Chunk(add[name], elementsPerMessage) {
+			if err := c.SetAddElements(k.set(name), part); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func elementOf(e Element, value string) (nftables.SetElement, error) {
+	l, ok := layouts[e.Set]
+	if !ok {
+		return nftables.SetElement{}, fmt.Errorf("there is no set %q", e.Set)
+	}
+	key, err := encode(e.Key, l.key)
+	if err != nil {
+		return nftables.SetElement{}, err
+	}
+	out := nftables.SetElement{Key: key}
+	if !l.isMap() || value == "" {
+		return out, nil
+	}
+	if target, isVerdict := strings.CutPrefix(value, "goto "); isVerdict {
+		out.VerdictData = &expr.Verdict{Kind: expr.VerdictGoto, Chain: target}
+		return out, nil
+	}
+	out.Val, err = encode(value, l.value)
+	return out, err
+}
+
+// generation is the number that the kernel raises with every change of any rule.
+func generation() (uint32, error) {
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	reply, err := c.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, Flags: netlink.Request},
+		Data:   make([]byte, 4),
+	})
+	if err != nil {
+		return 0, fmt.Errorf("nft: ask for the generation: %w", err)
+	}
+	for _, m := range reply {
+		d, err := netlink.NewAttributeDecoder(m.Data[4:])
+		if err != nil {
+			return 0, err
+		}
+		for d.Next() {
+			if d.Type() == unix.NFTA_GEN_ID && len(d.Bytes()) == 4 {
+				b := d.Bytes()
+				return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3]), nil
+			}
+		}
+	}
+	return 0, errors.New("nft: the kernel gave no generation")
+}

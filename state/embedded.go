@@ -1,0 +1,104 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// How the embedded etcd is tuned: one member without peers, small in memory, quick to elect itself.
+const (
+	tick           = 20  // ms
+	election       = 100 // ms
+	snapshotEvery  = 2000
+	keptEntries    = 200
+	quotaBytes     = 1 << 30
+	keptRevisions  = "5000"
+	defragMB       = 64
+	progressNotify = time.Minute
+)
+
+// startEmbedded runs a one-member etcd on dir. It opens no socket at all: the client calls the
+// server's functions directly, so that nothing outside of this process can reach live state.
+func startEmbedded(ctx context.Context, dir string, noSync bool, log *slog.Logger) (*embed.Etcd, error) {
+	cfg := embed.NewConfig()
+	cfg.Name = "slipway"
+	cfg.Dir = filepath.Join(dir, "etcd")
+	cfg.ListenPeerUrls, cfg.ListenClientUrls = nil, nil
+	// An address that etcd records for its only member and that nobody ever dials.
+	nowhere := url.URL{Scheme: "http", Host: "127.0.0.1:1"}
+	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{nowhere}, []url.URL{nowhere}
+	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	cfg.TickMs, cfg.ElectionMs = tick, election
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotEvery, keptEntries
+	cfg.MaxSnapFiles, cfg.MaxWalFiles = 2, 2
+	cfg.QuotaBackendBytes = quotaBytes
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModeRevision, keptRevisions
+	cfg.BootstrapDefragThresholdMegabytes = defragMB
+	cfg.WatchProgressNotifyInterval = progressNotify
+	cfg.EnableGRPCGateway = false
+	cfg.UnsafeNoFsync = noSync
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(slogCore{log.With("component", "etcd")}))
+
+	e, err := embed.StartEtcd(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start embedded etcd in %s: %w", cfg.Dir, err)
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+		return e, nil
+	case err = <-e.Err():
+	case <-e.Server.StopNotify():
+		err = errors.New("stopped while starting")
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	e.Close()
+	return nil, fmt.Errorf("start embedded etcd in %s: %w", cfg.Dir, err)
+}
+
+// slogCore hands etcd's warnings and errors to slog; what is below is of no use to an operator.
+type slogCore struct{ log *slog.Logger }
+
+func (slogCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
+func (c slogCore) Sync() error                { return nil }
+
+func (c slogCore) With(fields []zapcore.Field) zapcore.Core {
+	return slogCore{c.log.With(attrs(fields)...)}
+}
+
+func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	level := slog.LevelWarn
+	if e.Level >= zapcore.ErrorLevel {
+		level = slog.LevelError
+	}
+	c.log.Log(context.Background(), level, e.Message, attrs(fields)...)
+	return nil
+}
+
+func attrs(fields []zapcore.Field) []any {
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range fields {
+		f.AddTo(enc)
+	}
+	out := make([]any, 0, 2*len(enc.Fields))
+	for k, v := range enc.Fields {
+		out = append(out, k, v)
+	}
+	return out
+}

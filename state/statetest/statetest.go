@@ -1,0 +1,59 @@
+// Package statetest gives tests a live state of their own, on a real embedded etcd.
+package statetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"slipway.dev/slipway/state"
+)
+
+// New is a client of an empty live state that nobody else sees. All tests of a binary share one
+// etcd, which starts with the first of them and ends with the process.
+func New(t testing.TB) *state.Client {
+	t.Helper()
+	store, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store.ClientAt(fmt.Sprintf("/test-%d", count.Add(1)))
+}
+
+var count atomic.Int64
+
+var shared = sync.OnceValues(func() (*state.Store, error) {
+	dir, err := os.MkdirTemp("", "slipway-statetest-")
+	if err != nil {
+		return nil, err
+	}
+	if err := removeAtExit(dir); err != nil {
+		return nil, err
+	}
+	return state.Open(context.Background(), state.Options{
+		DataDir: dir,
+		NoSync:  true,
+		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+})
+
+// inherited is the pipe's end that only the test process has open; its closing is the signal.
+var inherited io.WriteCloser
+
+// removeAtExit removes dir when this process is gone, in whatever way it went: a child waits for the
+// end of a pipe that closes with its parent.
+func removeAtExit(dir string) error {
+	cmd := exec.Command("sh", "-c", `read -r _; rm -rf -- "$1"`, "sh", dir)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	inherited = in
+	return cmd.Start()
+}

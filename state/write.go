@@ -1,0 +1,239 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// defaultManager owns fields written by callers that do not name themselves.
+const defaultManager = "slipway"
+
+// write is one change of one object.
+type write struct {
+	target
+	verb string
+	// status: only the status is written; otherwise everything but the status.
+	status bool
+	dryRun bool
+	// manager owns the fields that change.
+	manager string
+	// tracked: change has updated the field managers itself.
+	tracked bool
+	// change returns what the object shall be. It gets a copy of its own of what is, or nil where the
+	// object does not exist, and may be called again after a lost race.
+	change func(live client.Object) (client.Object, error)
+}
+
+func dryRun(opts []string) (bool, error) {
+	switch {
+	case len(opts) == 0:
+		return false, nil
+	case len(opts) == 1 && opts[0] == metav1.DryRunAll:
+		return true, nil
+	}
+	return false, apierrors.NewBadRequest(fmt.Sprintf("dry run %q: only %q is known", opts, metav1.DryRunAll))
+}
+
+// run carries the write out and puts what is stored now into out.
+func (c *Client) run(ctx context.Context, w write, out client.Object) error {
+	if w.manager == "" {
+		w.manager = defaultManager
+	}
+	if w.status && !w.hasStatus() {
+		return apierrors.NewGenericServerResponse(404, w.verb, w.GroupResource(), w.name.Name, w.Kind.Kind+" has no status to write", 0, true)
+	}
+	resp, err := c.kv.Get(ctx, w.key, c.read...)
+	if err != nil {
+		return w.failed(w.verb, err)
+	}
+	kvs := resp.Kvs
+	for {
+		var kv *mvccpb.KeyValue
+		if len(kvs) > 0 {
+			kv = kvs[0]
+		}
+		lost, err := c.attempt(ctx, w, kv, out)
+		if lost == nil {
+			return err
+		}
+		kvs = lost.Kvs
+	}
+}
+
+// attempt runs the write on what was read. Where something else was written meanwhile, it answers
+// with what that was.
+func (c *Client) attempt(ctx context.Context, w write, kv *mvccpb.KeyValue, out client.Object) (*clientv3.GetResponse, error) {
+	var live client.Object
+	var before []byte
+	var rev int64
+	if kv != nil {
+		var err error
+		if before, err = c.plain(w.kindInfo, w.key, kv.Value); err != nil {
+			return nil, err
+		}
+		live, rev = w.new(), kv.ModRevision
+		if err = decode(w.kindInfo, before, rev, live); err != nil {
+			return nil, err
+		}
+	}
+	next, err := c.prepare(w, live)
+	if err != nil {
+		return nil, err
+	}
+	after, err := encode(next)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", w.target, err)
+	}
+	op := clientv3.OpPut(w.key, string(c.stored(w.kindInfo, w.key, after)))
+	switch {
+	case kv != nil && next.GetDeletionTimestamp() != nil && released(next):
+		op = clientv3.OpDelete(w.key)
+	case bytes.Equal(before, after):
+		return nil, decode(w.kindInfo, after, rev, out)
+	case w.Kind.Kind == "Event":
+		lease, err := c.events.next(ctx)
+		if err != nil {
+			return nil, w.failed(w.verb, err)
+		}
+		op = clientv3.OpPut(w.key, string(after), clientv3.WithLease(lease))
+	}
+	if w.dryRun {
+		return nil, decode(w.kindInfo, after, rev, out)
+	}
+	resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(w.key), "=", rev)).
+		Then(op).Else(clientv3.OpGet(w.key)).Commit()
+	if err != nil {
+		return nil, w.failed(w.verb, err)
+	}
+	if !resp.Succeeded {
+		return (*clientv3.GetResponse)(resp.Responses[0].GetResponseRange()), nil
+	}
+	return nil, decode(w.kindInfo, after, resp.Header.Revision, out)
+}
+
+// released: nothing holds an object back whose deletion was asked for.
+func released(obj client.Object) bool {
+	grace := obj.GetDeletionGracePeriodSeconds()
+	return len(obj.GetFinalizers()) == 0 && (grace == nil || *grace == 0)
+}
+
+// prepare makes of live and the change what is to be stored.
+func (c *Client) prepare(w write, live client.Object) (client.Object, error) {
+	var given client.Object
+	if live != nil {
+		given = live.DeepCopyObject().(client.Object)
+	}
+	next, err := w.change(given)
+	if err != nil {
+		return nil, err
+	}
+	next.SetNamespace(w.name.Namespace)
+	if live == nil {
+		c.birth(w, next)
+	} else if next, err = w.restore(next, live); err != nil {
+		return nil, err
+	}
+	if c.opts.Default != nil {
+		c.opts.Default(next)
+	}
+	if live != nil && w.generations && !w.status && live.GetDeletionTimestamp() == nil && !w.sameBody(live, next) {
+		next.SetGeneration(live.GetGeneration() + 1)
+	}
+	if err := w.track(next, live); err != nil {
+		return nil, err
+	}
+	return next, c.admit(w, next, live)
+}
+
+// birth sets what the server alone decides about a new object.
+func (c *Client) birth(w write, obj client.Object) {
+	obj.SetUID(uuid.NewUUID())
+	now := metav1.NewTime(c.opts.Now()).Rfc3339Copy()
+	obj.SetCreationTimestamp(now)
+	obj.SetDeletionTimestamp(nil)
+	obj.SetDeletionGracePeriodSeconds(nil)
+	obj.SetResourceVersion("")
+	obj.SetSelfLink("")
+	obj.SetGeneration(0)
+	if w.generations {
+		obj.SetGeneration(1)
+	}
+	if w.hasStatus() && !w.bornWithStatus {
+		w.clearStatus(obj)
+	}
+}
+
+// restore puts back what this write may not change.
+func (w write) restore(next, live client.Object) (client.Object, error) {
+	if uid := next.GetUID(); uid != "" && uid != live.GetUID() {
+		return nil, w.conflict("uid %s was asked for, but the object now has %s", uid, live.GetUID())
+	}
+	if rv := next.GetResourceVersion(); rv != "" && rv != live.GetResourceVersion() {
+		return nil, w.conflict("the object has been modified (resourceVersion %s, now %s): apply the change to the latest version and try again",
+			rv, live.GetResourceVersion())
+	}
+	if w.status {
+		kept := live.DeepCopyObject().(client.Object)
+		w.copyStatus(kept, next)
+		kept.SetManagedFields(next.GetManagedFields())
+		return kept, nil
+	}
+	if w.hasStatus() {
+		w.copyStatus(next, live)
+	}
+	next.SetUID(live.GetUID())
+	next.SetResourceVersion(live.GetResourceVersion())
+	next.SetCreationTimestamp(live.GetCreationTimestamp())
+	next.SetDeletionTimestamp(live.GetDeletionTimestamp())
+	next.SetDeletionGracePeriodSeconds(live.GetDeletionGracePeriodSeconds())
+	next.SetGeneration(live.GetGeneration())
+	next.SetSelfLink("")
+	return next, nil
+}
+
+// admit asks the validations. An object that is on its way out is let go whatever it looks like,
+// and the status is the writer's own word.
+func (c *Client) admit(w write, next, live client.Object) error {
+	var errs field.ErrorList
+	if live != nil && next.GetDeletionTimestamp() != nil {
+		for _, f := range next.GetFinalizers() {
+			if !slices.Contains(live.GetFinalizers(), f) {
+				errs = append(errs, field.Forbidden(field.NewPath("metadata", "finalizers"), "none can be added while the object is being deleted"))
+				break
+			}
+		}
+		return w.invalid(errs)
+	}
+	if w.status {
+		return nil
+	}
+	if c.opts.Validate != nil {
+		errs = c.opts.Validate(next)
+	}
+	if live != nil && c.opts.ValidateUpdate != nil {
+		errs = append(errs, c.opts.ValidateUpdate(next, live)...)
+	}
+	return w.invalid(errs)
+}
+
+func (w write) invalid(errs field.ErrorList) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	if w.Sealed {
+		for _, e := range errs {
+			e.BadValue = field.OmitValueType{}
+		}
+	}
+	return apierrors.NewInvalid(w.GroupKind(), w.name.Name, errs)
+}

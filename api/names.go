@@ -1,0 +1,23 @@
+package api
+
+// Labels, annotations and finalizers that more than one part reads. OpenShift's own
+// are constants of its API packages; these are the ones that those do not export.
+const (
+	// NodeAnnotation binds a Build to the node that runs it.
+	NodeAnnotation = "slipway.dev/node"
+	// ProjectFinalizer keeps a Project until everything in it is gone.
+	ProjectFinalizer = "slipway.dev/project"
+	// UIDRangeAnnotation is a Project's block of user ids: `first/size`.
+	UIDRangeAnnotation = "openshift.io/sa.scc.uid-range"
+	// SupplementalGroupsAnnotation is a Project's block of group ids: `first/size`.
+	SupplementalGroupsAnnotation = "openshift.io/sa.scc.supplemental-groups"
+	// MCSAnnotation is a Project's SELinux level, `s0:c<a>,c<b>`.
+	MCSAnnotation = "openshift.io/sa.scc.mcs"
+	// NetIDAnnotation is a Project's virtual network id, a decimal from 10 up; 0 is the
+	// project `default`, which everybody reaches and which reaches everybody.
+	NetIDAnnotation = "slipway.dev/netid"
+)
+
+// allocated annotations are given by Slipway and never by a repository: a project that
+// chose its own network id could listen in on another's.
+var allocated = []string{UIDRangeAnnotation, SupplementalGroupsAnnotation, MCSAnnotation, NetIDAnnotation}

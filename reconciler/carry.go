@@ -7,20 +7,14 @@ import (
 )
 
 // carry leaves to the controllers what is theirs inside of a spec that git declares.
-// OpenShift keeps what an image trigger last did in the spec of DeploymentConfigs and
-// BuildConfigs, in lists that server-side apply treats as one value: applying git's
-// list as it stands would undo the trigger at every look.
+// OpenShift keeps what an image trigger last did in the DeploymentConfig's spec, in a
+// list that server-side apply treats as one value: applying git's list as it stands
+// would undo the trigger at every look.
 func carry(desired, live *unstructured.Unstructured) {
-	switch desired.GetKind() {
-	case "DeploymentConfig":
-		carryDeploymentTriggers(desired, live)
-	case "BuildConfig":
-		carryTriggers(desired, live, "imageChange", "lastTriggeredImageID")
+	if desired.GetKind() != "DeploymentConfig" {
+		return
 	}
-}
-
-func carryDeploymentTriggers(desired, live *unstructured.Unstructured) {
-	carryTriggers(desired, live, "imageChangeParams", "lastTriggeredImage")
+	carryTriggers(desired, live)
 	names := triggeredContainers(desired)
 	for _, list := range []string{"containers", "initContainers"} {
 		path := []string{"spec", "template", "spec", list}
@@ -55,7 +49,8 @@ func triggeredContainers(dc *unstructured.Unstructured) []string {
 
 // carryTriggers copies what a trigger last did from the live trigger that watches the
 // same tag for the same containers.
-func carryTriggers(desired, live *unstructured.Unstructured, params, field string) {
+func carryTriggers(desired, live *unstructured.Unstructured) {
+	const params, field = "imageChangeParams", "lastTriggeredImage"
 	wanted := triggers(desired)
 	if live == nil || len(wanted) == 0 {
 		return

@@ -68,6 +68,15 @@ func startEmbedded(ctx context.Context, dir string, noSync bool, log *slog.Logge
 // slogCore hands etcd's warnings and errors to slog; what is below is of no use to an operator.
 type slogCore struct{ log *slog.Logger }
 
+// expected are warnings that every start of an etcd like ours gives: it has no sockets to split, no
+// users to give tokens to, and its storage version is set once its first snapshot is made.
+var expected = map[string]bool{
+	"Running http and grpc server on single port. This is not recommended for production.": true,
+	"simple token is not cryptographically signed":                                         true,
+	"Failed to detect schema version":                                                      true,
+	"failed to update storage version":                                                     true,
+}
+
 func (slogCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
 func (c slogCore) Sync() error                { return nil }
 
@@ -76,7 +85,7 @@ func (c slogCore) With(fields []zapcore.Field) zapcore.Core {
 }
 
 func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	if c.Enabled(e.Level) && !expected[e.Message] {
 		return ce.AddCore(e, c)
 	}
 	return ce

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -66,6 +67,7 @@ type Store struct {
 	client *Client
 	log    *slog.Logger
 	stop   context.CancelFunc
+	once   sync.Once
 }
 
 // Open starts or connects to etcd and checks that the sealing key is the one that live state was
@@ -147,8 +149,10 @@ func (s *Store) ClientAt(prefix string) *Client {
 	return s.client.at(prefix)
 }
 
-// Close ends every watch and lease, and stops the embedded etcd.
-func (s *Store) Close() {
+// Close ends every watch and lease, and stops the embedded etcd. Closing twice does nothing more.
+func (s *Store) Close() { s.once.Do(s.close) }
+
+func (s *Store) close() {
 	s.stop()
 	if s.kv != nil {
 		if err := s.kv.Close(); err != nil && !errors.Is(err, context.Canceled) {

@@ -12,10 +12,12 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/state"
 )
 
-// New is a client of an empty live state that nobody else sees. All tests of a binary share one
+// New is a client of an empty live state that nobody else sees, with the defaults and the validation
+// that the server runs. All tests of a binary share one
 // etcd, which starts with the first of them and ends with the process.
 func New(t testing.TB) *state.Client {
 	t.Helper()
@@ -39,7 +41,12 @@ var shared = sync.OnceValues(func() (*state.Store, error) {
 	return state.Open(context.Background(), state.Options{
 		DataDir: dir,
 		NoSync:  true,
-		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+
+		Default:        api.Default,
+		Validate:       api.Validate,
+		ValidateUpdate: api.ValidateUpdate,
+
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 })
 

@@ -45,6 +45,8 @@ type Document struct {
 	Line int `json:"line,omitempty"`
 	// Lines maps the path of each field to its line, as api.Origin does.
 	Lines map[string]int `json:"lines,omitempty"`
+	// Via is the way to the object inside of what a Jsonnet file evaluates to.
+	Via string `json:"via,omitempty"`
 }
 
 // Parse reads the objects of a file: YAML with any number of documents, or JSON if its
@@ -62,18 +64,6 @@ func Parse(file string, data []byte) (docs []Document, problems api.Problems) {
 		docs = append(docs, c.documents(n)...)
 	}
 	return docs, append(problems, c.problems...)
-}
-
-// Node reads a file that holds a single value and hands out its syntax tree.
-func Node(file string, data []byte) (*yaml.Node, api.Problems) {
-	nodes, problems := read(file, data)
-	if len(problems) == 0 && len(nodes) != 1 {
-		problems = append(problems, api.Problem{File: file, Line: 1, Message: fmt.Sprintf("holds %d documents where one is expected", len(nodes))})
-	}
-	if len(problems) > 0 {
-		return nil, problems
-	}
-	return nodes[0], nil
 }
 
 // read turns text into syntax trees with lines of the file.

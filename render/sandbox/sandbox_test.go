@@ -1,0 +1,229 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const childEnv = "SLIPWAY_SANDBOX_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(Serve(os.Stdin, os.Stdout, misbehave))
+	}
+	os.Exit(m.Run())
+}
+
+// misbehave does what the job says, and reports how it went.
+func misbehave(raw json.RawMessage, ask Ask) (any, error) {
+	var job string
+	if err := json.Unmarshal(raw, &job); err != nil {
+		return nil, err
+	}
+	verb, rest, _ := strings.Cut(job, " ")
+	switch verb {
+	case "echo":
+		return rest, nil
+	case "fail":
+		return nil, errors.New(strings.Repeat("x", 100_000))
+	case "ask":
+		var answer string
+		err := ask(rest, &answer)
+		return answer, err
+	case "open":
+		_, err := os.ReadFile(rest)
+		return fmt.Sprint(err), nil
+	case "write":
+		return fmt.Sprint(os.WriteFile(rest, []byte("x"), 0o600)), nil
+	case "list":
+		_, err := os.ReadDir(rest)
+		return fmt.Sprint(err), nil
+	case "dial":
+		_, err := net.DialTimeout("tcp", rest, time.Second)
+		return fmt.Sprint(err), nil
+	case "exec":
+		return fmt.Sprint(exec.Command(rest).Run()), nil
+	case "signal":
+		pid, err := strconv.Atoi(rest)
+		return fmt.Sprint(errors.Join(err, syscall.Kill(pid, 0))), nil
+	case "recurse":
+		return recurse(0), nil
+	case "spin":
+		for i := 0; ; i++ {
+			_ = i
+		}
+	case "sleep":
+		time.Sleep(time.Hour)
+	case "hog":
+		var hog [][]byte
+		for {
+			b := make([]byte, 1<<20)
+			for i := range b {
+				b[i] = 1
+			}
+			hog = append(hog, b)
+			if len(hog) > 1<<20 {
+				return len(hog), nil
+			}
+		}
+	case "large":
+		return strings.Repeat("x", 5<<20), nil
+	case "exit":
+		os.Exit(7)
+	}
+	return nil, fmt.Errorf("unknown job %q", job)
+}
+
+func recurse(n int) int {
+	var pad [1024]byte
+	pad[n%1024] = byte(n)
+	return recurse(n+1) + int(pad[0])
+}
+
+func testPool(t *testing.T, l Limits) *Pool {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := NewPool([]string{exe}, []string{childEnv + "=1"}, 2, l, slog.New(slog.DiscardHandler))
+	t.Cleanup(p.Close)
+	return p
+}
+
+func do(t *testing.T, p *Pool, job string) (string, error) {
+	t.Helper()
+	w, err := p.Get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Put(w)
+	var result string
+	err = w.Do(t.Context(), job, &result, func(q json.RawMessage) (any, error) {
+		if strings.Contains(string(q), "wrong") {
+			return nil, errors.New("no such thing")
+		}
+		return "answer to " + string(q), nil
+	})
+	return result, err
+}
+
+func TestWorkAndQuestions(t *testing.T) {
+	p := testPool(t, Limits{})
+	if got, err := do(t, p, "echo hello"); err != nil || got != "hello" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := do(t, p, "ask x"); err != nil || got != `answer to "x"` {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := do(t, p, "ask wrong"); err == nil || err.Error() != "no such thing" {
+		t.Errorf("got %v", err)
+	}
+	if _, err := do(t, p, "fail"); err == nil || len(err.Error()) > 5000 {
+		t.Errorf("a long error is not cut: %d bytes", len(err.Error()))
+	}
+}
+
+// A canary outside, a listener, a program, the parent: none can be reached.
+func TestNothingOutsideIsReached(t *testing.T) {
+	p := testPool(t, Limits{})
+	canary := t.TempDir() + "/canary"
+	if err := os.WriteFile(canary, []byte("canary"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for _, job := range []string{
+		"open " + canary, "open /dev/zero", "open /proc/self/environ", "list /", "write " + canary,
+		"dial " + listener.Addr().String(), "exec /bin/true", fmt.Sprintf("signal %d", os.Getpid()),
+	} {
+		got, err := do(t, p, job)
+		if err != nil || !strings.Contains(got, "operation not permitted") && !strings.Contains(got, "function not implemented") {
+			t.Errorf("%s: got %q, %v", job, got, err)
+		}
+	}
+	if raw, _ := os.ReadFile(canary); string(raw) != "canary" {
+		t.Error("the canary was overwritten")
+	}
+}
+
+func TestBombsKillOnlyTheChild(t *testing.T) {
+	small := Limits{Memory: 64 << 20, CPU: 500 * time.Millisecond, Wall: 20 * time.Second, Output: 4 << 20}
+	short := small
+	short.Wall = 300 * time.Millisecond
+	for _, c := range []struct {
+		job, want string
+		limits    Limits
+	}{
+		{"recurse", "stack overflowed", small},
+		{"hog", "needed more than 64 MiB of memory", small},
+		{"spin", "of processor time", small},
+		{"sleep", "took longer than 300ms", short},
+		{"large", "larger than the limit of 4 MiB", small},
+		{"exit", "exit status 7", small},
+	} {
+		t.Run(c.job, func(t *testing.T) {
+			t.Parallel()
+			p := testPool(t, c.limits)
+			_, err := do(t, p, c.job)
+			var death *Death
+			if !errors.As(err, &death) || !strings.Contains(death.Reason, c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if got, err := do(t, p, "echo again"); err != nil || got != "again" {
+				t.Errorf("after it: %q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestCancelledAndClosed(t *testing.T) {
+	p := testPool(t, Limits{})
+	ctx, cancel := context.WithCancel(t.Context())
+	w, err := p.Get(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if err := w.Do(ctx, "sleep", nil, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	p.Put(w)
+	p.Close()
+	if _, err := p.Get(t.Context()); !errors.Is(err, errClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	p := testPool(t, Limits{})
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if got, err := do(t, p, fmt.Sprintf("echo %d", i)); err != nil || got != fmt.Sprint(i) {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+	all.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) > maxIdle {
+		t.Errorf("%d idle children", len(p.idle))
+	}
+}

@@ -1,0 +1,239 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Death says why a child died or was killed in the middle of a job. What it worked on is to blame.
+type Death struct{ Reason string }
+
+func (d *Death) Error() string { return d.Reason }
+
+// Worker is one child process. It does one job at a time.
+type Worker struct {
+	limits Limits
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    io.ReadCloser
+	stderr *tail
+	// Unconfined says what part of the confinement is missing, if any.
+	Unconfined string
+
+	exited chan struct{}
+	jobs   int
+	broken bool
+	killed sync.Once
+	// reason is why the parent killed it; guarded by killed, read after exited.
+	reason string
+}
+
+// start runs a child and waits until it is confined.
+func start(exe []string, env []string, l Limits) (*Worker, error) {
+	w := &Worker{limits: l, cmd: exec.Command(exe[0], exe[1:]...), stderr: &tail{}, exited: make(chan struct{})}
+	w.cmd.Env = append(env, l.environment()...)
+	w.cmd.Dir = "/"
+	w.cmd.Stderr = w.stderr
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if os.Geteuid() == 0 {
+		w.cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC
+	}
+	var err error
+	if w.in, err = w.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, childOut, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	w.out, w.cmd.Stdout = out, childOut
+	err = w.cmd.Start()
+	childOut.Close()
+	if err != nil {
+		out.Close()
+		return nil, fmt.Errorf("start %s: %w", exe[0], err)
+	}
+	go func() {
+		_ = w.cmd.Wait()
+		close(w.exited)
+	}()
+	stop := time.AfterFunc(l.Wall, func() { w.kill("it did not start") })
+	f, err := readFrame(w.out, l.Output)
+	stop.Stop()
+	var hello ready
+	if err == nil && f.Kind == frameReady {
+		err = json.Unmarshal(f.Body, &hello)
+	}
+	if err != nil || f.Kind != frameReady {
+		w.Close()
+		return nil, fmt.Errorf("%s did not start as a render child: %s", exe[0], strings.TrimSpace(w.stderr.String()))
+	}
+	w.Unconfined = hello.Unconfined
+	return w, nil
+}
+
+// Do hands the child a job and answers its questions until it is done. The result is
+// decoded into result. A *Death means that the job is to blame and the child is gone.
+func (w *Worker) Do(ctx context.Context, job, result any, answer func(question json.RawMessage) (any, error)) error {
+	w.jobs++
+	done := make(chan struct{})
+	defer close(done)
+	go w.watch(ctx, done)
+	if err := writeFrame(w.in, frameJob, job, w.limits.Output*2); err != nil {
+		return w.death(ctx, err)
+	}
+	for {
+		f, err := readFrame(w.out, w.limits.Output)
+		if err != nil {
+			return w.death(ctx, err)
+		}
+		switch f.Kind {
+		case frameAsk:
+			var o outcome
+			if o.Result, err = answer(f.Body); err != nil {
+				o = outcome{Error: cut(err.Error())}
+			}
+			if err := writeFrame(w.in, frameAnswer, o, w.limits.Output*2); err != nil {
+				return w.death(ctx, err)
+			}
+		case frameTooLarge:
+			return &Death{Reason: fmt.Sprintf("its result is larger than the limit of %d MiB", w.limits.Output>>20)}
+		case frameDone:
+			var o struct {
+				Result json.RawMessage `json:"result"`
+				Error  string          `json:"error"`
+			}
+			if err := json.Unmarshal(f.Body, &o); err != nil {
+				return w.death(ctx, err)
+			}
+			if o.Error != "" {
+				return errors.New(o.Error)
+			}
+			return json.Unmarshal(o.Result, result)
+		default:
+			return w.death(ctx, fmt.Errorf("unexpected frame %q", f.Kind))
+		}
+	}
+}
+
+// watch kills the child when its time is up, its caller has gone, or it holds more
+// memory than it may: the kernel counts what is mapped, this counts what is resident.
+func (w *Worker) watch(ctx context.Context, done <-chan struct{}) {
+	wall := time.NewTimer(w.limits.Wall)
+	defer wall.Stop()
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+			w.kill("cancelled")
+			return
+		case <-wall.C:
+			w.kill(fmt.Sprintf("took longer than %s", w.limits.Wall))
+			return
+		case <-look.C:
+			if w.resident() > w.limits.Memory+processItself {
+				w.kill(tooMuchMemory(w.limits))
+				return
+			}
+		}
+	}
+}
+
+// processItself is what the child's own program is allowed on top of a job's memory, in bytes.
+const processItself = 128 << 20
+
+func tooMuchMemory(l Limits) string {
+	return fmt.Sprintf("needed more than %d MiB of memory", l.Memory>>20)
+}
+
+// resident is the memory the child holds, in bytes; 0 if it has just ended.
+func (w *Worker) resident() int64 {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", w.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(raw), &size, &resident); err != nil {
+		return 0
+	}
+	return resident * int64(os.Getpagesize())
+}
+
+func (w *Worker) kill(reason string) {
+	w.killed.Do(func() {
+		w.reason = reason
+		_ = w.cmd.Process.Kill()
+	})
+}
+
+// death ends the child after a broken conversation and says what it died of.
+func (w *Worker) death(ctx context.Context, cause error) error {
+	w.broken = true
+	grace := time.AfterFunc(time.Second, func() { w.kill("") })
+	w.in.Close()
+	<-w.exited
+	grace.Stop()
+	w.killed.Do(func() {})
+	w.out.Close()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	said := w.stderr.String()
+	switch {
+	case w.reason != "":
+		return &Death{Reason: w.reason}
+	case w.cmd.ProcessState.ExitCode() == exitCPU:
+		return &Death{Reason: fmt.Sprintf("took more than %s of processor time", w.limits.CPU)}
+	case w.cmd.ProcessState.ExitCode() == exitMemory:
+		return &Death{Reason: tooMuchMemory(w.limits)}
+	case strings.Contains(said, "stack overflow"), strings.Contains(said, "stack exceeds"):
+		return &Death{Reason: "nests or recurses too deeply: the stack overflowed"}
+	case strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"), strings.Contains(said, "ENOMEM"):
+		return &Death{Reason: tooMuchMemory(w.limits)}
+	}
+	first, _, _ := strings.Cut(said, "\n")
+	return &Death{Reason: strings.TrimSpace(fmt.Sprintf("ended the process that evaluates it (%s, %v) %s", w.cmd.ProcessState, cause, first))}
+}
+
+// Close ends the child and waits until it is gone.
+func (w *Worker) Close() {
+	w.broken = true
+	w.in.Close()
+	w.kill("closed")
+	<-w.exited
+	w.out.Close()
+}
+
+// tail keeps the beginning of what a child says before it dies.
+type tail struct {
+	mu  sync.Mutex
+	buf bytes.Buffer // guarded by mu
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if room := maxErrorText - t.buf.Len(); room > 0 {
+		t.buf.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf.String()
+}

@@ -46,6 +46,8 @@ func pullSpec(p *field.Path, image string) field.ErrorList {
 		return field.ErrorList{field.Invalid(p, image, "is not an image reference: "+err.Error())}
 	case ref.Name == "":
 		return field.ErrorList{field.Invalid(p, image, "is not an image reference: names a registry only")}
+	case strings.ToLower(ref.Namespace+ref.Name) != ref.Namespace+ref.Name:
+		return field.ErrorList{field.Invalid(p, image, "is not an image reference: a repository's name must be lower case")}
 	}
 	return nil
 }

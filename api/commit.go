@@ -1,0 +1,36 @@
+package api
+
+import (
+	"io/fs"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// CommitRequest asks for a commit to a repository that Slipway follows.
+type CommitRequest struct {
+	// Repository is the GitRepository to commit to.
+	Repository types.NamespacedName
+	// Branch to commit to; default: the branch that the GitRepository follows, else the
+	// one that the repository's HEAD names.
+	Branch string
+	// Changes computes what to write from the tree at the branch's head: the new content
+	// by path; nil deletes the path. It is called again on the new head when another
+	// writer was faster, so it must be a function of the tree alone.
+	Changes func(tree fs.FS) (map[string][]byte, error)
+	// Message is the subject and body, without trailers.
+	Message string
+	// Trailers say what, why and from where, in this order.
+	Trailers []Trailer
+	// Author defaults to Slipway.
+	Author Identity
+}
+
+// Trailer is one `Key: value` line at the end of a commit's message.
+type Trailer struct {
+	Key, Value string
+}
+
+// Identity is a commit's author.
+type Identity struct {
+	Name, Email string
+}

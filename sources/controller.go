@@ -1,0 +1,196 @@
+package sources
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/state/loop"
+)
+
+// Controllers is the loop that follows GitRepositories: at their interval or schedule,
+// when they or their Secret change, and when Refresh is called.
+func (s *Sources) Controllers() []loop.Controller {
+	return []loop.Controller{{
+		Name: "gitrepository",
+		Watches: []loop.Watch{
+			{List: &v1alpha1.GitRepositoryList{}},
+			{List: &corev1.SecretList{}, Keys: s.usersOf},
+		},
+		Wake:      s.wake,
+		Workers:   s.Workers,
+		Reconcile: s.reconcile,
+	}}
+}
+
+// usersOf are the repositories that a Secret opens.
+func (s *Sources) usersOf(secret client.Object) []loop.Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var keys []loop.Key
+	for key, l := range s.looks {
+		if key.Namespace == secret.GetNamespace() && l.secretName == secret.GetName() {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func (s *Sources) reconcile(ctx context.Context, key loop.Key) (loop.Result, error) {
+	var repo v1alpha1.GitRepository
+	if err := s.Client.Get(ctx, key, &repo); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			s.forget(key)
+			return loop.Result{}, nil
+		}
+		return loop.Result{}, err
+	}
+	l := s.remember(key, &repo)
+	if repo.Spec.Suspend || repo.DeletionTimestamp != nil {
+		return loop.Result{}, nil
+	}
+	p, err := s.place(ctx, &repo)
+	if errors.Is(err, errRead) {
+		return loop.Result{}, err
+	}
+	if now, _ := due(repo.Spec, repo.Generation, p.secret, l, s.takeAsked(key), s.Now()); now {
+		if err == nil {
+			l.outcome = p.look(ctx)
+		} else {
+			l.outcome = outcome{err: err}
+		}
+		if ctx.Err() != nil {
+			return loop.Result{}, ctx.Err()
+		}
+		l.at, l.generation, l.secret = s.Now(), repo.Generation, p.secret
+		l.failures++
+		if l.outcome.err == nil {
+			l.failures = 0
+		}
+		s.store(key, l)
+	}
+	if err := s.write(ctx, p, &repo, l.outcome); err != nil {
+		return loop.Result{}, err
+	}
+	_, wait := due(repo.Spec, repo.Generation, p.secret, l, false, s.Now())
+	return loop.Result{After: max(wait, 1)}, nil
+}
+
+// look fetches and resolves.
+func (p place) look(ctx context.Context) outcome {
+	ref := p.repo.Spec.Reference
+	err := p.fetch(ctx, also(ref)...)
+	if err != nil {
+		return outcome{err: err}
+	}
+	seen := p.mirror.current()
+	t, err := resolve(seen, ref)
+	if err != nil {
+		return outcome{err: err}
+	}
+	rev, err := p.mirror.Revision(p.location, t, "")
+	if err != nil {
+		return outcome{err: err}
+	}
+	t.hash = plumbing.NewHash(rev.Commit)
+	return outcome{tags: tags(seen), artifact: &v1alpha1.GitArtifact{
+		Revision: t.revision(),
+		Commit:   rev.Commit,
+		Author:   rev.Author,
+		Message:  cut(rev.Message),
+		When:     metav1.NewTime(rev.When).Rfc3339Copy(),
+	}}
+}
+
+// cut keeps a status small whatever a commit says.
+func cut(message string) string {
+	message = strings.TrimSpace(message)
+	if len(message) > 4096 {
+		message = strings.ToValidUTF8(message[:4096], "") + "…"
+	}
+	return message
+}
+
+// write puts the status where it differs, and tells people what is new.
+func (s *Sources) write(ctx context.Context, p place, repo *v1alpha1.GitRepository, o outcome) error {
+	was := repo.Status.DeepCopy()
+	repo.Status = decide(repo, o, s.Now())
+	if equality.Semantic.DeepEqual(*was, repo.Status) {
+		return nil
+	}
+	if err := s.Client.Status().Update(ctx, repo); err != nil {
+		return err
+	}
+	s.tell(p, repo, was.Artifact, o)
+	return nil
+}
+
+func (s *Sources) tell(p place, repo *v1alpha1.GitRepository, was *v1alpha1.GitArtifact, o outcome) {
+	log := s.Log.With("gitrepository", client.ObjectKeyFromObject(repo).String())
+	event := func(kind, reason, format string, args ...any) {
+		if s.Events != nil {
+			s.Events.Event(repo, kind, reason, format, args...)
+		}
+	}
+	switch {
+	case o.err != nil:
+		log.Warn("repository cannot be followed", "reason", reason(o.err), "error", o.err)
+		event(corev1.EventTypeWarning, reason(o.err), "%s", failure(o.err))
+	case was == nil || was.Revision != o.artifact.Revision:
+		subject, _, _ := strings.Cut(o.artifact.Message, "\n")
+		log.Info("new revision", "revision", o.artifact.Revision)
+		event(corev1.EventTypeNormal, "NewArtifact", "stored artifact for commit '%s' (%s)", subject, o.artifact.Revision)
+		if was != nil && artifactName(was.Revision) == artifactName(o.artifact.Revision) && isHash(was.Commit) {
+			if yes, sure := p.mirror.descends(plumbing.NewHash(o.artifact.Commit), plumbing.NewHash(was.Commit)); sure && !yes {
+				event(corev1.EventTypeWarning, "HistoryRewritten", "%s does not follow on %s: the history was rewritten", o.artifact.Revision, was.Commit)
+			}
+		}
+	}
+}
+
+// remember notes what hooks and Secrets find a repository by, and says what is known
+// of it.
+func (s *Sources) remember(key types.NamespacedName, repo *v1alpha1.GitRepository) look {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.looks[key]
+	if l == nil {
+		l = &look{}
+		s.looks[key] = l
+	}
+	l.url, l.secretName = repo.Spec.URL, ""
+	if repo.Spec.SecretRef != nil {
+		l.secretName = repo.Spec.SecretRef.Name
+	}
+	return *l
+}
+
+func (s *Sources) store(key types.NamespacedName, l look) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looks[key] = &l
+}
+
+func (s *Sources) forget(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.looks, key)
+	delete(s.asked, key)
+}
+
+func (s *Sources) takeAsked(key types.NamespacedName) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := s.asked[key]
+	delete(s.asked, key)
+	return asked
+}

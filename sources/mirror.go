@@ -1,0 +1,91 @@
+package sources
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Mirror is one repository's bare mirror.
+type Mirror struct {
+	owner   *Mirrors
+	dir     string
+	objects *objects
+
+	// network is held, as a token, by the one fetch or push that is under way.
+	network chan struct{}
+
+	// mu guards what follows. It is never held over I/O other than replacing the refs.
+	mu   sync.Mutex
+	refs refs
+	// extra are full names outside of refs/heads and refs/tags that somebody asked for.
+	extra map[string]bool
+	// lastStart and lastErr describe the last complete look.
+	lastStart time.Time
+	lastErr   error
+}
+
+func openMirror(owner *Mirrors, dir string, l Location) (*Mirror, error) {
+	for _, sub := range []string{"objects/pack", "objects/info", "refs"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	config := fmt.Sprintf("[core]\n\trepositoryformatversion = 0\n\tbare = true\n[remote \"origin\"]\n\turl = %q\n", l.Fetch)
+	if err := replaceFile(filepath.Join(dir, "config"), []byte(config)); err != nil {
+		return nil, err
+	}
+	known, err := readRefs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Mirror{owner: owner, dir: dir, refs: known, objects: openObjects(dir), network: make(chan struct{}, 1), extra: map[string]bool{}}, nil
+}
+
+// current is what the references were at the last good look.
+func (r *Mirror) current() refs {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refs
+}
+
+// set makes seen current. Every object that it reaches must be stored before.
+func (r *Mirror) set(seen refs) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refs.equal(seen) {
+		return nil
+	}
+	if err := writeRefs(r.dir, seen); err != nil {
+		return err
+	}
+	r.refs = seen
+	return nil
+}
+
+// take waits for the network token.
+func (r *Mirror) take(ctx context.Context) error {
+	select {
+	case r.network <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for another look at the same repository: %w", ctx.Err())
+	}
+}
+
+func (r *Mirror) release() { <-r.network }
+
+// Has says whether a commit, with all that it reaches, is in the mirror: whether it is
+// a tip or an object that came with one.
+func (r *Mirror) Has(commit string) bool {
+	if !isHash(commit) {
+		return false
+	}
+	_, err := r.objects.commit(plumbing.NewHash(commit))
+	return err == nil
+}

@@ -1,0 +1,82 @@
+package sources
+
+import (
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
+
+	"slipway.dev/slipway/api"
+)
+
+// Revision is a commit of the mirror, whole; name is the branch or tag that led to it.
+// Paths that match ignore, gitignore's patterns, are not in its tree.
+func (r *Mirror) Revision(l Location, t target, ignore string) (api.Revision, error) {
+	h, err := r.objects.peel(t.hash)
+	if err != nil {
+		return api.Revision{}, err
+	}
+	c, err := r.objects.commit(h)
+	if err != nil {
+		return api.Revision{}, err
+	}
+	author := c.Author.Name
+	if c.Author.Email != "" {
+		author += " <" + c.Author.Email + ">"
+	}
+	return api.Revision{
+		URL:     l.Fetch,
+		Branch:  t.name,
+		Commit:  h.String(),
+		Author:  strings.ToValidUTF8(author, "�"),
+		Message: strings.ToValidUTF8(c.Message, "�"),
+		When:    c.Committer.When,
+		Tree:    treeFS{objects: r.objects, root: c.TreeHash, when: c.Committer.When, hidden: hidden(ignore)},
+	}, nil
+}
+
+func hidden(ignore string) func([]string, bool) bool {
+	var patterns []gitignore.Pattern
+	for line := range strings.Lines(ignore) {
+		line = strings.TrimRight(line, "\r\n")
+		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		patterns = append(patterns, gitignore.ParsePattern(line, nil))
+	}
+	if len(patterns) == 0 {
+		return nil
+	}
+	return gitignore.NewMatcher(patterns).Match
+}
+
+// maxAncestors bounds how far back descends looks.
+const maxAncestors = 2000
+
+// descends says whether old is new or one of its ancestors; sure is false if neither
+// was found out within maxAncestors commits.
+func (r *Mirror) descends(new, old plumbing.Hash) (yes, sure bool) {
+	seen := map[plumbing.Hash]bool{new: true}
+	queue := []plumbing.Hash{new}
+	for len(queue) > 0 {
+		h := queue[0]
+		queue = queue[1:]
+		if h == old {
+			return true, true
+		}
+		if len(seen) > maxAncestors {
+			return false, false
+		}
+		c, err := r.objects.commit(h)
+		if err != nil {
+			return false, false
+		}
+		for _, p := range c.ParentHashes {
+			if !seen[p] {
+				seen[p] = true
+				queue = append(queue, p)
+			}
+		}
+	}
+	return false, true
+}

@@ -1,0 +1,316 @@
+package sources
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/state/loop"
+)
+
+// Recorder makes events for people.
+type Recorder interface {
+	Event(obj client.Object, eventtype, reason, format string, args ...any)
+}
+
+// Deps is what Sources is made of.
+type Deps struct {
+	Client  client.WithWatch
+	Mirrors *Mirrors
+	// Events may be nil.
+	Events Recorder
+	Log    *slog.Logger
+	// Now defaults to time.Now.
+	Now func() time.Time
+	// Workers is how many repositories are looked at side by side; default 128, so that
+	// slow ones delay no other.
+	Workers int
+}
+
+// Sources follows the GitRepositories of live state and answers for their revisions.
+type Sources struct {
+	Deps
+	wake chan loop.Key
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// looks holds what is known of each repository beyond live state.
+	looks map[loop.Key]*look
+	// asked are the keys that a hook wants looked at.
+	asked map[loop.Key]bool
+}
+
+// New is not running yet: see Controllers.
+func New(d Deps) *Sources {
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Workers <= 0 {
+		d.Workers = 128
+	}
+	return &Sources{Deps: d, wake: make(chan loop.Key, 4096), looks: map[loop.Key]*look{}, asked: map[loop.Key]bool{}}
+}
+
+// Refresh looks at a repository now.
+func (s *Sources) Refresh(key types.NamespacedName) {
+	s.mu.Lock()
+	s.asked[key] = true
+	s.mu.Unlock()
+	select {
+	case s.wake <- key:
+	default:
+		// The loop is not running; when it starts it looks at every repository.
+	}
+}
+
+// RefreshURL looks at every repository with this URL now, in whatever spelling.
+func (s *Sources) RefreshURL(url string) {
+	s.mu.Lock()
+	var keys []loop.Key
+	for key, l := range s.looks {
+		if SameRepository(l.url, url) {
+			keys = append(keys, key)
+		}
+	}
+	s.mu.Unlock()
+	for _, key := range keys {
+		s.Refresh(key)
+	}
+}
+
+// place is a repository and what opens it.
+type place struct {
+	location Location
+	creds    Credentials
+	mirror   *Mirror
+	repo     *v1alpha1.GitRepository
+	// secret is the resourceVersion of the Secret, empty without one.
+	secret string
+}
+
+// place reads a GitRepository's Secret and opens its mirror.
+func (s *Sources) place(ctx context.Context, repo *v1alpha1.GitRepository) (place, error) {
+	p := place{repo: repo}
+	var err error
+	if p.location, err = ParseURL(repo.Spec.URL); err != nil {
+		return p, err
+	}
+	if ref := repo.Spec.SecretRef; ref != nil {
+		var secret corev1.Secret
+		key := client.ObjectKey{Namespace: repo.Namespace, Name: ref.Name}
+		if err := s.Client.Get(ctx, key, &secret); err != nil {
+			if client.IgnoreNotFound(err) == nil {
+				return p, fmt.Errorf("%w: secret %s does not exist", ErrCredentials, key)
+			}
+			return p, fmt.Errorf("%w: secret %s: %w", errRead, key, err)
+		}
+		p.creds, p.secret = CredentialsFrom(&secret), secret.ResourceVersion
+	}
+	p.mirror, err = s.Mirrors.Open(p.location, p.creds.Scope)
+	return p, err
+}
+
+// errRead says that live state could not be read: nothing is known, so nothing may
+// be concluded.
+var errRead = errors.New("live state cannot be read")
+
+func (s *Sources) find(ctx context.Context, key types.NamespacedName) (place, error) {
+	var repo v1alpha1.GitRepository
+	if err := s.Client.Get(ctx, key, &repo); err != nil {
+		return place{}, fmt.Errorf("gitrepository %s: %w", key, err)
+	}
+	p, err := s.place(ctx, &repo)
+	if err != nil {
+		return p, fmt.Errorf("gitrepository %s: %w", key, err)
+	}
+	return p, nil
+}
+
+// fetch looks with the repository's timeout.
+func (p place) fetch(ctx context.Context, also ...string) error {
+	limit := 60 * time.Second
+	if p.repo != nil && p.repo.Spec.Timeout != nil && p.repo.Spec.Timeout.Duration > 0 {
+		limit = p.repo.Spec.Timeout.Duration
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return p.mirror.Fetch(ctx, p.location, p.creds, also...)
+}
+
+func (p place) revision(key types.NamespacedName, t target) (api.Revision, error) {
+	ignore := ""
+	if p.repo.Spec.Ignore != nil {
+		ignore = *p.repo.Spec.Ignore
+	}
+	rev, err := p.mirror.Revision(p.location, t, ignore)
+	if err != nil {
+		return rev, fmt.Errorf("gitrepository %s: %w", key, err)
+	}
+	rev.Repository = key.String()
+	return rev, nil
+}
+
+// Revision is a repository's last good revision: the one that its status names. It
+// comes out of the mirror, so that the repository's server need not be there.
+func (s *Sources) Revision(ctx context.Context, key types.NamespacedName) (api.Revision, error) {
+	p, err := s.find(ctx, key)
+	if err != nil {
+		return api.Revision{}, err
+	}
+	a := p.repo.Status.Artifact
+	if a == nil {
+		// Live state may be new while the mirror is not.
+		t, err := resolve(p.mirror.current(), p.repo.Spec.Reference)
+		if err != nil {
+			return api.Revision{}, fmt.Errorf("gitrepository %s has no revision yet: %w", key, err)
+		}
+		return p.revision(key, t)
+	}
+	t, err := anyRef(refs{}, a.Commit)
+	if err != nil {
+		return api.Revision{}, fmt.Errorf("gitrepository %s: status.artifact.commit: %w", key, err)
+	}
+	t.name = artifactName(a.Revision)
+	if !p.mirror.Has(a.Commit) {
+		if err := p.fetch(ctx, a.Commit); err != nil {
+			return api.Revision{}, fmt.Errorf("gitrepository %s: commit %s is not in its mirror: %w", key, a.Commit, err)
+		}
+	}
+	return p.revision(key, t)
+}
+
+// artifactName is the branch or tag in `main@sha1:…`.
+func artifactName(revision string) string {
+	if i := strings.LastIndex(revision, "@sha1:"); i >= 0 {
+		return revision[:i]
+	}
+	return ""
+}
+
+// RevisionAt is a branch, tag, full reference name or full commit of a repository.
+// Branches and tags are looked up at the server first; where it is away, what was last
+// seen answers.
+func (s *Sources) RevisionAt(ctx context.Context, key types.NamespacedName, ref string) (api.Revision, error) {
+	p, err := s.find(ctx, key)
+	if err != nil {
+		return api.Revision{}, err
+	}
+	t, err := p.at(ctx, ref, "")
+	if err != nil {
+		return api.Revision{}, fmt.Errorf("gitrepository %s: %w", key, err)
+	}
+	return p.revision(key, t)
+}
+
+// at resolves what a person or a build asks for, looking at the server unless a full
+// commit is already here.
+func (p place) at(ctx context.Context, ref, commit string) (target, error) {
+	if commit == "" && isHash(ref) {
+		ref, commit = "", ref
+	}
+	if commit != "" {
+		t, err := anyRef(refs{}, commit)
+		if err != nil {
+			return t, err
+		}
+		t.name = short(ref)
+		if p.mirror.Has(commit) {
+			return t, nil
+		}
+		// The server may refuse a commit that no branch or tag names; what is here
+		// after a plain look may hold it all the same.
+		err = p.fetch(ctx)
+		if err == nil && !p.mirror.Has(commit) {
+			err = p.fetch(ctx, commit)
+		}
+		if err == nil && !p.mirror.Has(commit) {
+			err = fmt.Errorf("%w: commit %s", ErrNoRevision, commit)
+		}
+		return t, err
+	}
+	var extra []string
+	if strings.HasPrefix(ref, "refs/") && CheckRefName(ref) == nil {
+		extra = []string{ref}
+	}
+	fetched := p.fetch(ctx, extra...)
+	t, err := anyRef(p.mirror.current(), ref)
+	if err != nil && fetched != nil {
+		return t, fetched
+	}
+	return t, err
+}
+
+// Tags are a repository's tags and the commits they name, as last seen.
+func (s *Sources) Tags(ctx context.Context, key types.NamespacedName) ([]v1alpha1.GitTag, error) {
+	p, err := s.find(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return tags(p.mirror.current()), nil
+}
+
+// Source is a revision of any repository, for builds: of commit if it is set, else of
+// ref (a branch, a tag, a full reference name), else of the repository's HEAD. secret,
+// which may be nil, opens the repository; what it opened is shown to its own project
+// only.
+func (s *Sources) Source(ctx context.Context, url, ref, commit string, secret *corev1.Secret) (api.Revision, error) {
+	l, err := ParseURL(url)
+	if err != nil {
+		return api.Revision{}, err
+	}
+	creds := CredentialsFrom(secret)
+	m, err := s.Mirrors.Open(l, creds.Scope)
+	if err != nil {
+		return api.Revision{}, err
+	}
+	p := place{location: l, creds: creds, mirror: m}
+	t, err := p.at(ctx, ref, commit)
+	if err != nil {
+		return api.Revision{}, fmt.Errorf("%s: %w", l, err)
+	}
+	rev, err := m.Revision(l, t, "")
+	if err != nil {
+		return rev, fmt.Errorf("%s: %w", l, err)
+	}
+	return rev, nil
+}
+
+// Commit commits to a repository, and then looks at it. It answers the commit that
+// the branch is at, which is the one it was at before where nothing changes.
+func (s *Sources) Commit(ctx context.Context, req api.CommitRequest) (string, error) {
+	p, err := s.find(ctx, req.Repository)
+	if err != nil {
+		return "", err
+	}
+	branch := req.Branch
+	if ref := p.repo.Spec.Reference; branch == "" && ref != nil {
+		branch = ref.Branch
+	}
+	if branch == "" {
+		if branch = short(p.mirror.current().head); branch == "" {
+			branch = "main"
+		}
+	}
+	commit, made, err := p.mirror.Commit(ctx, p.location, p.creds, branch, s.Now, req)
+	if err != nil {
+		return "", fmt.Errorf("gitrepository %s: %w", req.Repository, err)
+	}
+	if made {
+		s.Log.Info("committed", "repository", req.Repository.String(), "branch", branch, "commit", commit)
+		s.Refresh(req.Repository)
+	}
+	return commit, nil
+}

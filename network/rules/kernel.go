@@ -83,7 +83,7 @@ func (k *Kernel) change(changes map[Element]change) error {
 // they are not as they were left. It costs one small message where nobody did.
 func (k *Kernel) Check(t *Table) (repaired bool, err error) {
 	k.mu.Lock()
-	now, err := generation()
+	now, err := Generation()
 	if err == nil && now == k.generation && k.have != nil {
 		k.mu.Unlock()
 		return false, nil
@@ -112,7 +112,7 @@ func (k *Kernel) Remove() error {
 // adopt makes the kernel hold exactly the frame and the elements. What is right is
 // left alone, so that nothing is interrupted by our own start.
 func (k *Kernel) adopt(want Elements) (repaired bool, err error) {
-	before, err := generation()
+	before, err := Generation()
 	if err != nil {
 		return false, err
 	}
@@ -293,8 +293,8 @@ func elementOf(e Element, value string) (nftables.SetElement, error) {
 	return out, err
 }
 
-// generation is the number that the kernel raises with every change of any rule.
-func generation() (uint32, error) {
+// Generation is the number that the kernel raises with every change of any rule.
+func Generation() (uint32, error) {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return 0, err

@@ -1,6 +1,9 @@
 package rules
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // Table is the elements that are wanted, by owner. Where two owners want the same element, the owner
 // whose name sorts first decides what it holds. It may be used from several
@@ -44,6 +47,13 @@ func (t *Table) Put(owner string, want Elements) {
 	if len(want) > 0 {
 		t.owners[owner] = want
 	}
+}
+
+// Of is what an owner wants.
+func (t *Table) Of(owner string) Elements {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.owners[owner])
 }
 
 // Elements is everything that is wanted.

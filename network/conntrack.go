@@ -1,0 +1,70 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"slipway.dev/slipway/network/rules"
+)
+
+// connections says which tracked connections are meant.
+type connections func(*netlink.ConntrackFlow) bool
+
+// MatchConntrackFlow implements netlink.CustomConntrackFilter.
+func (c connections) MatchConntrackFlow(f *netlink.ConntrackFlow) bool { return c(f) }
+
+func ofPod(a netip.Addr) connections {
+	return func(f *netlink.ConntrackFlow) bool {
+		return f.Forward.SrcIP.Equal(a.AsSlice()) || f.Reverse.SrcIP.Equal(a.AsSlice())
+	}
+}
+
+// way is a service's address and port, and an endpoint behind it.
+type way struct{ front, back netip.AddrPort }
+
+// lostWays is the ways over UDP that were there and no longer are. A connection over UDP
+// never ends by itself: as long as a client goes on sending, the kernel sends to the
+// endpoint that it chose at first.
+func lostWays(before, now rules.Elements) map[way]bool {
+	lost := waysOf(before)
+	for w := range waysOf(now) {
+		delete(lost, w)
+	}
+	return lost
+}
+
+func waysOf(elements rules.Elements) map[way]bool {
+	out := map[way]bool{}
+	for e, value := range elements {
+		key := strings.Split(e.Key, " . ")
+		if e.Set != rules.Endpoints || key[1] != "udp" {
+			continue
+		}
+		front, err1 := netip.ParseAddrPort(key[0] + ":" + key[2])
+		back, err2 := netip.ParseAddrPort(strings.ReplaceAll(value, " . ", ":"))
+		if err1 == nil && err2 == nil {
+			out[way{front, back}] = true
+		}
+	}
+	return out
+}
+
+func by(ways map[way]bool) connections {
+	return func(f *netlink.ConntrackFlow) bool {
+		front, ok1 := netip.AddrFromSlice(f.Forward.DstIP)
+		back, ok2 := netip.AddrFromSlice(f.Reverse.SrcIP)
+		return ok1 && ok2 && f.Forward.Protocol == unix.IPPROTO_UDP &&
+			ways[way{netip.AddrPortFrom(front.Unmap(), f.Forward.DstPort), netip.AddrPortFrom(back.Unmap(), f.Reverse.SrcPort)}]
+	}
+}
+
+func forgetConnections(c connections) error {
+	if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, c); err != nil {
+		return fmt.Errorf("forget tracked connections: %w", err)
+	}
+	return nil
+}

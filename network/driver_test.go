@@ -1,0 +1,366 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	miekg "github.com/miekg/dns"
+	projectv1 "github.com/openshift/api/project/v1"
+	"github.com/vishvananda/netlink"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/network/networktest"
+)
+
+func TestServices(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	a, b := x.pod("shop", "a"), x.pod("shop", "b")
+	web := x.service("shop", "web", 1, a, b)
+	own := x.service("shop", "own", 2, a)
+	empty := x.service("shop", "empty", 3)
+	for _, network := range []string{"tcp", "udp"} {
+		eventually(t, network+" to a pod", tells(func() (string, error) { return a.ask(network, b.at()) }, "b"))
+		eventually(t, network+" to a service", tells(func() (string, error) { return a.ask(network, web) }, "a", "b"))
+		eventually(t, network+" from the node to a service", tells(func() (string, error) { return ask(network, web) }, "a", "b"))
+		eventually(t, network+" from the node to a pod", tells(func() (string, error) { return ask(network, a.at()) }, "a"))
+		eventually(t, network+" to itself by a service", tells(func() (string, error) { return a.ask(network, own) }, "a"))
+		for who, f := range map[string]func(string, string) (string, error){"a pod": b.ask, "the node": ask} {
+			_, err := f(network, empty)
+			if timeout := net.Error(nil); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+				t.Errorf("%s from %s to a service without endpoints: %v, want it refused", network, who, err)
+			}
+		}
+	}
+}
+
+func TestServiceAffinity(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	a, b := x.pod("shop", "a"), x.pod("shop", "b")
+	at := x.service("shop", "web", 1, a, b)
+	eventually(t, "spread", tells(func() (string, error) { return a.ask("tcp", at) }, "a", "b"))
+	var s corev1.Service
+	key := client.ObjectKey{Namespace: "shop", Name: "web"}
+	if err := x.client.Get(t.Context(), key, &s); err != nil {
+		t.Fatal(err)
+	}
+	s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+	if err := x.client.Update(t.Context(), &s); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "one endpoint per client", func() error {
+		first, err := a.ask("tcp", at)
+		if err != nil {
+			return err
+		}
+		return tells(func() (string, error) { return a.ask("tcp", at) }, first)()
+	})
+}
+
+func TestUDPLeavesAnEndpointThatGoes(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	a, b, c := x.pod("shop", "a"), x.pod("shop", "b"), x.pod("shop", "c")
+	at := x.service("shop", "names", 1, a)
+	var conn net.Conn
+	if err := c.Do(func() (err error) { conn, err = net.Dial("udp", at); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	said := func() (string, error) { return speak(conn) }
+	eventually(t, "the first endpoint", tells(said, "a"))
+	e := &corev1.Endpoints{}
+	if err := x.client.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "names"}, e); err != nil {
+		t.Fatal(err)
+	}
+	e.Subsets = subset(b)
+	if err := x.client.Update(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the same socket at the other endpoint", tells(said, "b"))
+}
+
+func TestProjectsAreIsolated(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	x.project("bank", "11")
+	a, b, c, d := x.pod("shop", "a"), x.pod("shop", "b"), x.pod("bank", "c"), x.pod("default", "d")
+	e := x.pod("unnumbered", "e")
+	service := x.service("bank", "vault", 1, c)
+	eventually(t, "inside a project", tells(func() (string, error) { return a.ask("tcp", b.at()) }, "b"))
+	eventually(t, "the service from its project", tells(func() (string, error) { return c.ask("tcp", service) }, "c"))
+	for _, pair := range [][2]pod{{a, d}, {d, a}, {d, c}, {e, d}} {
+		eventually(t, pair[0].name.Name+" to "+pair[1].name.Name, tells(func() (string, error) { return pair[0].ask("tcp", pair[1].at()) }, pair[1].name.Name))
+	}
+	for _, pair := range [][2]pod{{a, c}, {c, a}, {a, e}, {e, c}} {
+		for _, network := range []string{"tcp", "udp"} {
+			if got, err := pair[0].ask(network, pair[1].at()); err == nil {
+				t.Errorf("%s reached %s over %s: %q", pair[0].name, pair[1].name, network, got)
+			}
+		}
+	}
+	if got, err := a.ask("tcp", service); err == nil {
+		t.Errorf("a pod reached another project by a service: %q", got)
+	}
+	// Joining the projects' networks lets them meet.
+	p, err := get[projectv1.Project](t.Context(), x.client, client.ObjectKey{Name: "bank"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Annotations["slipway.dev/netid"] = "10"
+	if err := x.client.Update(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "after joining", tells(func() (string, error) { return a.ask("tcp", service) }, "c"))
+}
+
+func TestFlatMode(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, func(o *Options) { o.Flat = true })
+	x.project("shop", "10")
+	x.project("bank", "11")
+	a, c := x.pod("shop", "a"), x.pod("bank", "c")
+	eventually(t, "between projects", tells(func() (string, error) { return a.ask("tcp", c.at()) }, "c"))
+}
+
+func TestNodeAndOutside(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, func(o *Options) { o.HostPorts = []uint16{8443} })
+	a := x.pod("default", "a")
+	gateway := x.driver.Resolver().String()
+	if err := tell(t, gateway+":8443", func(string) string { return "router" }); err != nil {
+		t.Fatal(err)
+	}
+	if err := tell(t, gateway+":8444", func(string) string { return "secret" }); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "an open port of the node", tells(func() (string, error) { return a.ask("tcp", gateway+":8443") }, "router"))
+	for _, network := range []string{"tcp", "udp"} {
+		if got, err := a.ask(network, gateway+":8444"); err == nil {
+			t.Errorf("a pod reached a port of the node over %s: %q", network, got)
+		}
+	}
+	// A neighbour of the node sees pods' connections come from the node, and cannot open any to a pod.
+	outside := networktest.New(t)
+	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "out0"}, PeerName: "out1", PeerNamespace: netlink.NsPid(outside.PID)}
+	if err := netlink.LinkAdd(pair); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { netlink.LinkDel(pair) })
+	addressed := func(link, address string) error {
+		l, err := netlink.LinkByName(link)
+		if err != nil {
+			return err
+		}
+		ip, err := netlink.ParseAddr(address)
+		if err != nil {
+			return err
+		}
+		if err := netlink.AddrAdd(l, ip); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(l)
+	}
+	if err := addressed("out0", "192.0.2.1/24"); err != nil {
+		t.Fatal(err)
+	}
+	if err := outside.Do(func() error {
+		if err := addressed("out1", "192.0.2.2/24"); err != nil {
+			return err
+		}
+		way := &netlink.Route{Dst: ipNet(x.driver.ClusterNetwork), Gw: net.IPv4(192, 0, 2, 1)}
+		if err := netlink.RouteAdd(way); err != nil {
+			return err
+		}
+		return tell(t, ":8080", func(client string) string { host, _, _ := net.SplitHostPort(client); return host })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, network := range []string{"tcp", "udp"} {
+		eventually(t, network+" to the outside", tells(func() (string, error) { return a.ask(network, "192.0.2.2:8080") }, "192.0.2.1"))
+	}
+	if got, err := (pod{Namespace: outside}).ask("tcp", a.at()); err == nil {
+		t.Errorf("the outside reached a pod: %q", got)
+	}
+}
+
+func TestNamesFromAPod(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	a := x.pod("shop", "a")
+	at := x.service("shop", "web", 1, a)
+	for _, network := range []string{"udp", "tcp"} {
+		eventually(t, "a name over "+network, func() error {
+			return a.Do(func() error {
+				q := new(miekg.Msg)
+				q.SetQuestion("web.shop.svc.cluster.local.", miekg.TypeA)
+				c := miekg.Client{Net: network}
+				got, _, err := c.Exchange(q, x.driver.Resolver().String()+":53")
+				if err != nil {
+					return err
+				}
+				want := netip.MustParseAddrPort(at).Addr().String()
+				if len(got.Answer) != 1 || got.Answer[0].(*miekg.A).A.String() != want {
+					return fmt.Errorf("got %v, want %s", got.Answer, want)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func TestRepair(t *testing.T) {
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	a, b := x.pod("shop", "a"), x.pod("shop", "b")
+	web := x.service("shop", "web", 1, b)
+	works := func() (string, error) { return a.ask("tcp", web) }
+	eventually(t, "before", tells(works, "b"))
+	chain := strings.ToUpper(x.driver.Name) + "-FORWARD"
+	// Each damage of a round is by itself enough to cut the pods off.
+	for _, round := range [][]string{
+		{"nft delete table ip " + x.driver.Name, "iptables -F FORWARD", "ip route del " + b.address.String(), "sysctl -q -w net.ipv4.ip_forward=0"},
+		{"nft flush set ip " + x.driver.Name + " members", "iptables -F " + chain, "ip link set down " + x.driver.linkName(b.address)},
+		{"ip link del " + x.driver.bridgeName(), "ip link del " + x.driver.linkName(a.address)},
+	} {
+		for _, damage := range round {
+			words := strings.Fields(damage)
+			if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v %s", damage, err, out)
+			}
+		}
+		eventually(t, "after "+strings.Join(round, ", "), tells(works, "b"))
+	}
+	eventually(t, "an event", func() error {
+		var events corev1.EventList
+		if err := x.client.List(t.Context(), &events); err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if e.Reason == "NetworkRepaired" && e.InvolvedObject.Name == "host-a" {
+				return nil
+			}
+		}
+		return fmt.Errorf("none of %d events tells of the repair", len(events.Items))
+	})
+}
+
+func TestRestartAdopts(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	a, b := x.pod("shop", "a"), x.pod("shop", "b")
+	web := x.service("shop", "web", 1, b)
+	eventually(t, "before", tells(func() (string, error) { return a.ask("tcp", web) }, "b"))
+	o := x.driver.Options
+	x.stop()
+	if _, err := a.ask("tcp", web); err != nil {
+		t.Errorf("while no process runs: %v", err)
+	}
+	x.start(o)
+	if got, err := a.ask("tcp", web); err != nil || got != "b" {
+		t.Errorf("after the restart: %q %v", got, err)
+	}
+	again, err := x.driver.Attach(t.Context(), a.name, a.PID)
+	if err != nil || again != a.address {
+		t.Errorf("attached again: %v %v, want %v", again, err, a.address)
+	}
+	// A new sandbox of the same pod keeps the address.
+	fresh := networktest.New(t)
+	if again, err = x.driver.Attach(t.Context(), a.name, fresh.PID); err != nil || again != a.address {
+		t.Fatalf("a new sandbox: %v %v, want %v", again, err, a.address)
+	}
+	eventually(t, "from the new sandbox", tells(func() (string, error) { return pod{Namespace: fresh}.ask("tcp", web) }, "b"))
+
+	// Without its file, the node finds the addresses by its links.
+	x.stop()
+	o.Dir = t.TempDir()
+	x.start(o)
+	if again, err = x.driver.Attach(t.Context(), b.name, b.PID); err != nil || again != b.address {
+		t.Errorf("without the file: %v %v, want %v", again, err, b.address)
+	}
+}
+
+func TestDetach(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	a := x.pod("default", "a")
+	for range 2 {
+		if err := x.driver.Detach(t.Context(), a.name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := ask("tcp", a.at()); err == nil {
+		t.Error("a detached pod was reached")
+	}
+	if b := x.pod("default", "b"); b.address == a.address {
+		t.Error("an address was given out again at once")
+	}
+	if _, err := x.driver.Attach(t.Context(), a.name, 1<<30); err == nil {
+		t.Error("a process that does not exist was attached")
+	}
+}
+
+// left is what a driver of that name has on the node.
+func left(t *testing.T, d *Driver) string {
+	t.Helper()
+	var found []string
+	for _, command := range []string{"ip link", "ip route show table all", "ip addr", "nft list ruleset", "iptables -S", "iptables -t nat -S"} {
+		words := strings.Fields(command)
+		out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v %s", command, err, out)
+		}
+		network, _, _ := strings.Cut(d.ClusterNetwork.String(), ".0")
+		for _, line := range strings.Split(string(out), "\n") {
+			if strings.Contains(line, d.bridgeName()) || strings.Contains(line, d.linkPrefix()) || strings.Contains(line, "table ip "+d.Name+" ") ||
+				strings.Contains(line, strings.ToUpper(d.linkPrefix())) || strings.Contains(line, network+".0") {
+				found = append(found, line)
+			}
+		}
+	}
+	return strings.Join(found, "\n")
+}
+
+func TestDownLeavesNothing(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.pod("default", "a")
+	if left(t, x.driver) == "" {
+		t.Fatal("the test does not see what a driver makes")
+	}
+	x.stop()
+	for range 2 {
+		if err := x.driver.Down(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := left(t, x.driver); got != "" {
+		t.Errorf("left behind:\n%s", got)
+	}
+}
+
+func speak(c net.Conn) (string, error) {
+	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return "", err
+	}
+	if _, err := c.Write([]byte("?")); err != nil {
+		return "", err
+	}
+	b := make([]byte, 1500)
+	n, err := c.Read(b)
+	return string(b[:n]), err
+}

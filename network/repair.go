@@ -1,0 +1,99 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"slipway.dev/slipway/state/loop"
+)
+
+// lookEvery is how often the node is looked at.
+const lookEvery = time.Second
+
+// repair looks whether the node still is as this driver made it, and puts back what is
+// missing: what others flush or delete, they seldom mean to take from us.
+func (d *Driver) repair(context.Context, key) (loop.Result, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.up {
+		return loop.Result{After: lookEvery}, nil
+	}
+	mended, err := d.ensureNode()
+	if d.primed {
+		repaired, ruleErr := d.kernel.Check(d.table)
+		if repaired {
+			mended = append(mended, "nft table "+d.Name)
+		}
+		err = errors.Join(err, ruleErr)
+	}
+	pods, podErr := d.ensurePods()
+	mended = append(mended, pods...)
+	if len(mended) > 0 {
+		what := strings.Join(mended, ", ")
+		d.Log.Warn("put back what others had removed or changed", "what", what)
+		d.tell(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: d.Node}}, corev1.EventTypeWarning, "NetworkRepaired", "Put back what others had removed or changed: %s", what)
+	}
+	return loop.Result{After: lookEvery}, errors.Join(err, podErr)
+}
+
+// ensurePods makes the links of pods again whose sandboxes still live. A sandbox that
+// is gone is the runtime's matter.
+func (d *Driver) ensurePods() (mended []string, err error) {
+	leases := d.leases.all()
+	if len(leases) == 0 {
+		return nil, nil
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	index := map[string]int{}
+	for _, l := range links {
+		if l.Attrs().Flags&unix.IFF_UP != 0 {
+			index[l.Attrs().Name] = l.Attrs().Index
+		}
+	}
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, err
+	}
+	routed := map[string]int{}
+	for _, r := range routes {
+		if r.Dst != nil {
+			routed[r.Dst.IP.String()] = r.LinkIndex
+		}
+	}
+	var errs []error
+	for text, l := range leases {
+		link, has := index[d.linkName(l.Address)]
+		if l.PID == 0 || has && routed[l.Address.String()] == link {
+			continue
+		}
+		if inode, err := namespaceOf(l.PID); err != nil || inode != l.Namespace {
+			continue
+		}
+		pod, ok := parseKey(text)
+		if !ok {
+			continue
+		}
+		if _, err := d.connect(pod, l); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		mended = append(mended, "link of pod "+text)
+	}
+	return mended, errors.Join(errs...)
+}
+
+func parseKey(text string) (types.NamespacedName, bool) {
+	namespace, name, ok := strings.Cut(text, "/")
+	return types.NamespacedName{Namespace: namespace, Name: name}, ok
+}

@@ -1,0 +1,191 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+
+	"slipway.dev/slipway/network/dns"
+	"slipway.dev/slipway/network/rules"
+)
+
+const forwardFile = "/proc/sys/net/ipv4/ip_forward"
+
+// Up brings the node's side into place, adopting what exists, and begins to answer DNS.
+// It may be called again after Close. Where live state cannot be reached but this node
+// had a subnet before, it goes on with that.
+func (d *Driver) Up(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.up {
+		return nil
+	}
+	if err := d.leases.load(); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	if err := d.settleSubnet(ctx); err != nil {
+		return fmt.Errorf("network: subnet of node %s: %w", d.Node, err)
+	}
+	if err := d.adoptLinks(); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	if _, err := d.ensureNode(); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	if err := d.serveNames(); err != nil {
+		return fmt.Errorf("network: dns at %s: %w", d.gateway(), err)
+	}
+	d.up = true
+	return nil
+}
+
+func (d *Driver) settleSubnet(ctx context.Context) error {
+	had, forwardWas := d.leases.remembered()
+	subnet, err := d.claimSubnet(ctx, had)
+	switch {
+	case err != nil && had.IsValid() && ctx.Err() == nil:
+		d.Log.Warn("live state cannot be reached, keeping the subnet of before", "subnet", had.String(), "error", err)
+		subnet = had
+	case err != nil:
+		return err
+	}
+	if had.IsValid() && had != subnet {
+		// Pods of the old subnet keep running until they are replaced; their addresses are not ours to give.
+		d.Log.Warn("this node's subnet has changed", "before", had.String(), "now", subnet.String())
+	}
+	d.subnet = subnet
+	if had == subnet && forwardWas != "" {
+		return nil
+	}
+	was, err := os.ReadFile(forwardFile)
+	if err != nil {
+		return err
+	}
+	return d.leases.change(func(b *book) error {
+		b.Subnet = subnet
+		if b.ForwardWas == "" {
+			b.ForwardWas = strings.TrimSpace(string(was))
+		}
+		return nil
+	})
+}
+
+// ensureNode puts the node's own links, routes, settings and iptables rules in place,
+// and says what it had to mend. It needs mu held, as do all of the following.
+func (d *Driver) ensureNode() (mended []string, err error) {
+	if d.kernel == nil {
+		d.kernel = rules.NewKernel(rules.Frame{Table: d.Name, Links: d.linkPrefix(), Cluster: d.ClusterNetwork,
+			Subnet: d.subnet, Service: d.ServiceNetwork, Gateway: d.gateway(), Flat: d.Flat})
+	}
+	changed, err := setSysctl(forwardFile, "1")
+	if err != nil {
+		return nil, err
+	}
+	if changed {
+		mended = append(mended, "net.ipv4.ip_forward")
+	}
+	links, err := d.ensureBridge()
+	mended = append(mended, links...)
+	if err != nil {
+		return mended, err
+	}
+	firewall, err := newHostFirewall(hostChains(d.Name, d.linkPrefix(), d.ClusterNetwork, d.subnet))
+	if err != nil {
+		return mended, err
+	}
+	generation, err := rules.Generation()
+	if err != nil {
+		return mended, err
+	}
+	if generation == d.checked && !firewall.isLegacy() {
+		return mended, nil
+	}
+	chains, err := firewall.ensure()
+	if err != nil {
+		return append(mended, chains...), err
+	}
+	// Read before the look, so that a change during it is looked at again.
+	d.checked = generation
+	return append(mended, chains...), nil
+}
+
+// setSysctl writes only where the value differs; a setting that the kernel does not have
+// is an error of kind fs.ErrNotExist.
+func setSysctl(file, value string) (changed bool, err error) {
+	have, err := os.ReadFile(file)
+	if err != nil || strings.TrimSpace(string(have)) == value {
+		return false, err
+	}
+	return true, os.WriteFile(file, []byte(value), 0o644)
+}
+
+func (d *Driver) serveNames() error {
+	gateway := d.gateway()
+	server := &dns.Server{Records: d.records, Log: d.Log, Upstream: &dns.Upstream{File: d.ResolvConf, Except: []string{gateway.String()}}}
+	if _, err := server.Listen(netip.AddrPortFrom(gateway, 53)); err != nil {
+		return err
+	}
+	d.server = server
+	return nil
+}
+
+// Close ends what runs in this process: the answering of DNS. Links and rules stay, and
+// with them what runs on the node.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.close()
+}
+
+func (d *Driver) close() error {
+	if !d.up {
+		return nil
+	}
+	d.up = false
+	err := d.server.Close()
+	d.server = nil
+	return err
+}
+
+// Down removes everything that this driver or an earlier one of the same name made on the
+// node: links, routes, rules, settings, the file of addresses. The Node object
+// keeps its subnet.
+func (d *Driver) Down(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	errs := []error{d.close()}
+	if err := d.leases.load(); err != nil {
+		errs = append(errs, err)
+	}
+	subnet, forwardWas := d.leases.remembered()
+	if !subnet.IsValid() {
+		subnet = d.ClusterNetwork
+	}
+	firewall, err := newHostFirewall(hostChains(d.Name, d.linkPrefix(), d.ClusterNetwork, subnet))
+	if err != nil {
+		errs = append(errs, err)
+	} else {
+		errs = append(errs, firewall.remove())
+	}
+	kernel := d.kernel
+	if kernel == nil {
+		kernel = rules.NewKernel(rules.Frame{Table: d.Name})
+	}
+	errs = append(errs, d.removeLinks(), kernel.Remove())
+	if forwardWas != "" {
+		_, err := setSysctl(forwardFile, forwardWas)
+		errs = append(errs, err)
+	}
+	d.kernel, d.primed, d.checked = nil, false, 0
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("network: down: %w", err)
+	}
+	if err := os.Remove(d.leases.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("network: down: %w", err)
+	}
+	return nil
+}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	git "github.com/go-git/go-git/v5"
+	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/storer"
@@ -52,7 +52,7 @@ type repository struct {
 	DefaultBranch string `json:"default_branch"`
 }
 
-func payload(repo *git.Repository, opts PostReceiveOptions, u Update) push {
+func payload(repo *gogit.Repository, opts PostReceiveOptions, u Update) push {
 	name := strings.TrimSuffix(filepath.Base(opts.Dir), ".git")
 	p := push{
 		Ref:     u.Ref,
@@ -83,7 +83,7 @@ func payload(repo *git.Repository, opts PostReceiveOptions, u Update) push {
 }
 
 // peel is the commit that a pushed object stands for; nil if there is none.
-func peel(repo *git.Repository, h plumbing.Hash) *object.Commit {
+func peel(repo *gogit.Repository, h plumbing.Hash) *object.Commit {
 	if h.IsZero() {
 		return nil
 	}
@@ -104,7 +104,7 @@ func peel(repo *git.Repository, h plumbing.Hash) *object.Commit {
 // between lists the newest commits of the push, oldest first as GitHub does, and
 // says whether the old head is not behind the new one. Where the old head was not
 // reached within the bound the push is not called forced.
-func between(repo *git.Repository, u Update, head *object.Commit) (list []commit, forced bool) {
+func between(repo *gogit.Repository, u Update, head *object.Commit) (list []commit, forced bool) {
 	list = []commit{}
 	if u.Old.IsZero() {
 		return list, false

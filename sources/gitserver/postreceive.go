@@ -18,7 +18,7 @@ import (
 	"strings"
 	"time"
 
-	git "github.com/go-git/go-git/v5"
+	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
@@ -56,7 +56,7 @@ func PostReceive(ctx context.Context, stdin io.Reader, opts PostReceiveOptions) 
 	if opts.Client == nil {
 		opts.Client = &http.Client{Timeout: 10 * time.Second}
 	}
-	repo, err := git.PlainOpen(opts.Dir)
+	repo, err := gogit.PlainOpen(opts.Dir)
 	if err != nil {
 		return fmt.Errorf("repository %s: %w", opts.Dir, err)
 	}

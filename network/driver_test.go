@@ -191,8 +191,10 @@ func TestNodeAndOutside(t *testing.T) {
 	for _, network := range []string{"tcp", "udp"} {
 		eventually(t, network+" to the outside", tells(func() (string, error) { return a.ask(network, "192.0.2.2:8080") }, "192.0.2.1"))
 	}
-	if got, err := (pod{Namespace: outside}).ask("tcp", a.at()); err == nil {
-		t.Errorf("the outside reached a pod: %q", got)
+	for _, at := range []string{a.at(), gateway + ":8443"} {
+		if got, err := (pod{Namespace: outside}).ask("tcp", at); err == nil {
+			t.Errorf("the outside reached %s: %q", at, got)
+		}
 	}
 }
 
@@ -220,6 +222,20 @@ func TestNamesFromAPod(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestNamesOfAnEmptyCluster(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	q := new(miekg.Msg)
+	q.SetQuestion("web.shop.svc.cluster.local.", miekg.TypeA)
+	eventually(t, "an answer", func() error {
+		got, err := miekg.Exchange(q, x.driver.Resolver().String()+":53")
+		if err == nil && got.Rcode != miekg.RcodeNameError {
+			err = fmt.Errorf("got %s", miekg.RcodeToString[got.Rcode])
+		}
+		return err
+	})
 }
 
 func TestRepair(t *testing.T) {

@@ -107,6 +107,7 @@ type Driver struct {
 	primed  bool          // everything in live state was read once
 	tenancy *tenancy      //
 	checked uint32        // generation of the kernel's rules at the last look at iptables
+	trouble string        // the last error of a repair, to be said once
 }
 
 // New does not touch the node yet.
@@ -117,7 +118,6 @@ func New(o Options) (*Driver, error) {
 	d := &Driver{Options: o, table: rules.NewTable(), records: dns.NewRecords(o.ClusterNetwork, o.ServiceNetwork),
 		wake: make(chan key, 1), tenancy: newTenancy()}
 	d.leases = &leases{file: filepath.Join(o.Dir, "network.json"), clock: o.Clock}
-	d.wake <- key{Name: o.Node}
 	ports := rules.Elements{}
 	for _, p := range o.HostPorts {
 		ports[rules.Element{Set: rules.HostPorts, Key: fmt.Sprint(p)}] = ""

@@ -19,29 +19,49 @@ import (
 const lookEvery = time.Second
 
 // repair looks whether the node still is as this driver made it, and puts back what is
-// missing: what others flush or delete, they seldom mean to take from us.
-func (d *Driver) repair(context.Context, key) (loop.Result, error) {
+// missing: what others flush or delete, they seldom mean to take from us. It never gives up
+// nor waits longer, whatever the last look found.
+func (d *Driver) repair(ctx context.Context, _ key) (loop.Result, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	again := loop.Result{After: lookEvery}
 	if !d.up {
-		return loop.Result{After: lookEvery}, nil
+		return again, nil
 	}
-	mended, err := d.ensureNode()
-	if d.primed {
-		repaired, ruleErr := d.kernel.Check(d.table)
-		if repaired {
-			mended = append(mended, "nft table "+d.Name)
-		}
-		err = errors.Join(err, ruleErr)
-	}
+	mended, nodeErr := d.ensureNode()
 	pods, podErr := d.ensurePods()
 	mended = append(mended, pods...)
-	if len(mended) > 0 {
-		what := strings.Join(mended, ", ")
-		d.Log.Warn("put back what others had removed or changed", "what", what)
-		d.tell(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: d.Node}}, corev1.EventTypeWarning, "NetworkRepaired", "Put back what others had removed or changed: %s", what)
+	ruleErr := d.prime(ctx)
+	if ruleErr == nil {
+		var repaired bool
+		if repaired, ruleErr = d.kernel.Check(d.table); repaired {
+			mended = append(mended, "nft table "+d.Name)
+		}
 	}
-	return loop.Result{After: lookEvery}, errors.Join(err, podErr)
+	d.sayMended(mended)
+	d.sayTrouble(ctx, errors.Join(nodeErr, podErr, ruleErr))
+	return again, nil
+}
+
+func (d *Driver) sayMended(mended []string) {
+	if len(mended) == 0 {
+		return
+	}
+	what := strings.Join(mended, ", ")
+	d.Log.Warn("put back what others had removed or changed", "what", what)
+	d.tell(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: d.Node}}, corev1.EventTypeWarning, "NetworkRepaired", "Put back what others had removed or changed: %s", what)
+}
+
+// sayTrouble logs an error when it is new.
+func (d *Driver) sayTrouble(ctx context.Context, err error) {
+	text := ""
+	if err != nil && ctx.Err() == nil {
+		text = err.Error()
+	}
+	if text != "" && text != d.trouble {
+		d.Log.Warn("the node's network could not be looked at or repaired, will go on trying", "error", err)
+	}
+	d.trouble = text
 }
 
 // ensurePods makes the links of pods again whose sandboxes still live. A sandbox that

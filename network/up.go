@@ -40,6 +40,10 @@ func (d *Driver) Up(ctx context.Context) error {
 		return fmt.Errorf("network: dns at %s: %w", d.gateway(), err)
 	}
 	d.up = true
+	select {
+	case d.wake <- key{Name: d.Node}:
+	default: // it is to wake already
+	}
 	return nil
 }
 

@@ -83,6 +83,13 @@ func fromLink(prefix string) rule {
 	}}
 }
 
+func notFromLoopback() rule {
+	return rule{"iifname != lo", []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: regWide},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: regWide, Data: []byte("lo\x00")},
+	}}
+}
+
 func isProtocol(name string) rule {
 	number := protocols[name]
 	if name == "icmp" {
@@ -224,6 +231,11 @@ func sourceBelow(n uint32) rule {
 
 func jump(chain string) rule {
 	return rule{"jump " + chain, []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}}}
+}
+
+// goTo ends in the other chain: what returns from there is taken.
+func goTo(chain string) rule {
+	return rule{"goto " + chain, []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}}
 }
 
 func verdictOf(name string, kind expr.VerdictKind) rule {

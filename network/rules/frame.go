@@ -66,7 +66,9 @@ func (f Frame) chains() []chain {
 		{name: "nat-output", kind: nat, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityNATDest, rules: []rule{toService}},
 		{name: "postrouting", kind: nat, hook: nftables.ChainHookPostrouting, priority: nftables.ChainPriorityNATSource, rules: []rule{f.hairpin()}},
 		{name: "input", kind: filter, hook: nftables.ChainHookInput, priority: nftables.ChainPriorityFilter, rules: []rule{
-			join(fromLink(f.Links), jump("host")),
+			join(fromLink(f.Links), goTo("host")),
+			// The gateway serves the node's pods, not whoever finds a way to it.
+			join(notFromLoopback(), to(netip.PrefixFrom(f.Gateway, 32)), isNew(), refuse("admin-prohibited")),
 		}},
 		{name: "forward", kind: filter, hook: nftables.ChainHookForward, priority: nftables.ChainPriorityFilter, rules: f.forward()},
 		{name: "output", kind: filter, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityFilter, rules: f.refuseService()},

@@ -1,0 +1,221 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	projectv1 "github.com/openshift/api/project/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/network/rules"
+	"slipway.dev/slipway/state/statetest"
+)
+
+func TestOptionsAreChecked(t *testing.T) {
+	c := statetest.New(t)
+	prefix := netip.MustParsePrefix
+	for what, o := range map[string]Options{
+		"are needed":  {},
+		"name":        {Node: "a", Client: c, Dir: "/d", Name: "much-too-long"},
+		"overlap":     {Node: "a", Client: c, Dir: "/d", ServiceNetwork: prefix("10.130.0.0/16")},
+		"host prefix": {Node: "a", Client: c, Dir: "/d", HostPrefix: 12},
+		"IPv4":        {Node: "a", Client: c, Dir: "/d", ClusterNetwork: prefix("fd00::/48")},
+	} {
+		if _, err := New(o); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	d, err := New(Options{Node: "a", Client: c, Dir: "/d"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.ClusterNetwork != prefix("10.128.0.0/14") || d.ServiceNetwork != prefix("172.30.0.0/16") || d.HostPrefix != 23 || d.bridgeName() != "slipway0" {
+		t.Errorf("defaults: %+v", d.Options)
+	}
+	for _, text := range []string{"10.128.0.2", "10.131.255.254"} {
+		a := netip.MustParseAddr(text)
+		name := d.linkName(a)
+		if back, ok := d.linkAddress(name); !ok || back != a || len(name) > 15 {
+			t.Errorf("link %q of %s gives %s, %v", name, a, back, ok)
+		}
+	}
+	for _, strange := range []string{"slipway0", "slipway-", "slipway-zzzzzzz", "eth0", "slipway-a8000021"} {
+		if a, ok := d.linkAddress(strange); ok {
+			t.Errorf("link %q was taken for the pod's at %s", strange, a)
+		}
+	}
+}
+
+func machine(name, subnet string) corev1.Node {
+	return corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{PodCIDR: subnet}}
+}
+
+func TestDecideSubnet(t *testing.T) {
+	small := netip.MustParsePrefix("10.128.0.0/22")
+	for name, c := range map[string]struct {
+		nodes      []corev1.Node
+		remembered string
+		want       string
+	}{
+		"the first of all":             {nil, "", "10.128.0.0/23"},
+		"its own":                      {[]corev1.Node{machine("a", "10.128.2.0/23")}, "", "10.128.2.0/23"},
+		"the next free":                {[]corev1.Node{machine("b", "10.128.0.0/23"), machine("a", "")}, "", "10.128.2.0/23"},
+		"what it had before":           {[]corev1.Node{machine("a", "")}, "10.128.2.0/23", "10.128.2.0/23"},
+		"what it had is another's now": {[]corev1.Node{machine("b", "10.128.2.0/23")}, "10.128.2.0/23", "10.128.0.0/23"},
+		"what it had does not fit":     {nil, "10.0.0.0/23", "10.128.0.0/23"},
+		"all taken":                    {[]corev1.Node{machine("b", "10.128.0.0/23"), machine("c", "10.128.2.0/23")}, "", "node a: all 2 subnets of cluster network 10.128.0.0/22 are taken"},
+		"wrong":                        {[]corev1.Node{machine("a", "10.0.0.0/23")}, "", `node a: spec.podCIDR: "10.0.0.0/23" is no /23 of cluster network 10.128.0.0/22`},
+	} {
+		remembered, _ := netip.ParsePrefix(c.remembered)
+		got, _, err := decideSubnet(c.nodes, "a", small, 23, remembered)
+		text := got.String()
+		if err != nil {
+			text = err.Error()
+		}
+		if text != c.want {
+			t.Errorf("%s: got %s, want %s", name, text, c.want)
+		}
+	}
+}
+
+func TestSubnetsClaimedAtOnceDiffer(t *testing.T) {
+	t.Parallel()
+	c := statetest.New(t)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	owners := map[netip.Prefix]string{}
+	for i := range 8 {
+		wg.Go(func() {
+			name := fmt.Sprintf("host-%d", i)
+			d, err := New(Options{Node: name, Client: c, Dir: t.TempDir()})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			p, err := d.claimSubnet(t.Context(), netip.Prefix{})
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || owners[p] != "" {
+				t.Errorf("%s got %s, which %q has; %v", name, p, owners[p], err)
+			}
+			owners[p] = name
+		})
+	}
+	wg.Wait()
+}
+
+func book4(t *testing.T) (*leases, *time.Time) {
+	now := time.Unix(1000, 0)
+	l := &leases{file: filepath.Join(t.TempDir(), "sub", "network.json"), clock: func() time.Time { return now }}
+	if err := l.load(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.change(func(b *book) error { b.Subnet = netip.MustParsePrefix("10.128.0.0/29"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return l, &now
+}
+
+func TestLeases(t *testing.T) {
+	l, now := book4(t)
+	name := func(n string) types.NamespacedName { return types.NamespacedName{Namespace: "p", Name: n} }
+	take := func(n, want string) {
+		t.Helper()
+		got, err := l.take(name(n))
+		text := got.Address.String()
+		if err != nil {
+			text = err.Error()
+		}
+		if text != want {
+			t.Errorf("%s got %s, want %s", n, text, want)
+		}
+	}
+	take("a", "10.128.0.2")
+	take("a", "10.128.0.2")
+	take("b", "10.128.0.3")
+	if err := l.free(name("a")); err != nil {
+		t.Fatal(err)
+	}
+	*now = now.Add(time.Second)
+	take("c", "10.128.0.4")
+	take("d", "10.128.0.5")
+	take("e", "10.128.0.6")
+	// None is left but the one that was just given back.
+	take("f", "10.128.0.2")
+	take("g", "all 5 addresses of subnet 10.128.0.0/29 are taken")
+	if _, has := l.of(name("g")); has {
+		t.Error("a refused pod has an address")
+	}
+	again := &leases{file: l.file, clock: l.clock}
+	if err := again.load(); err != nil || len(again.all()) != 5 {
+		t.Errorf("read again: %v, %v", again.all(), err)
+	}
+	if err := os.WriteFile(l.file, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.load(); err == nil || !strings.Contains(err.Error(), "network.json") {
+		t.Errorf("a broken file was taken for an empty one: %v", err)
+	}
+}
+
+func TestLeaseIsNotGivenWhereItCannotBeWritten(t *testing.T) {
+	l, _ := book4(t)
+	l.file = "/proc/none/network.json"
+	if got, err := l.take(types.NamespacedName{Name: "a"}); err == nil || len(l.all()) != 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestTenancy(t *testing.T) {
+	x := newTenancy()
+	project := func(netid string) *projectv1.Project {
+		return &projectv1.Project{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{api.NetIDAnnotation: netid}}}
+	}
+	if err := errors.Join(x.setProject("a", project("10")), x.setProject("default", &projectv1.Project{})); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []string{"", "-1", "ten", "4294967295", "2147483648"} {
+		if err := x.setProject("b", project(wrong)); err == nil || !strings.Contains(err.Error(), "project b: metadata.annotations[slipway.dev/netid]") {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+	if x.netid("a") != 10 || x.netid("default") != 0 {
+		t.Errorf("a has %d, default %d", x.netid("a"), x.netid("default"))
+	}
+	if b, c := x.netid("b"), x.netid("c"); b == c || b < firstOwn || c < firstOwn || b != x.netid("b") {
+		t.Errorf("projects without a number have %d and %d", b, c)
+	}
+	if x.setProject("a", nil); x.netid("a") == 10 {
+		t.Error("a project that is gone kept its number")
+	}
+}
+
+func TestLostWays(t *testing.T) {
+	e := func(proto string, i int) rules.Element {
+		return rules.Element{Set: rules.Endpoints, Key: fmt.Sprintf("172.30.0.1 . %s . 53 . %d", proto, i)}
+	}
+	before := rules.Elements{e("udp", 0): "10.128.0.2 . 53", e("udp", 1): "10.128.0.3 . 53", e("tcp", 0): "10.128.0.2 . 53"}
+	now := rules.Elements{e("udp", 0): "10.128.0.3 . 53"}
+	front := netip.MustParseAddrPort("172.30.0.1:53")
+	lost := lostWays(before, now)
+	if len(lost) != 1 || !lost[way{front, netip.MustParseAddrPort("10.128.0.2:53")}] {
+		t.Errorf("got %v", lost)
+	}
+}
+
+func TestIPTablesIsNeeded(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if _, err := newHostFirewall(nil); err == nil || !strings.Contains(err.Error(), "iptables is needed") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -26,6 +26,9 @@ const DefaultPrefix = "/slipway"
 // DefaultEventTTL is how long an Event is kept after it was last written.
 const DefaultEventTTL = time.Hour
 
+// openTimeout bounds how long opening waits for etcd to answer.
+const openTimeout = 30 * time.Second
+
 // Options say where live state is and what every write goes through.
 type Options struct {
 	// DataDir holds the embedded etcd's files and, unless KeyFile says otherwise, the sealing key.
@@ -79,6 +82,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{log: o.Log}
 	life, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
 	if err := s.connect(ctx, o); err != nil {
 		s.Close()
 		return nil, err
@@ -147,6 +152,23 @@ func (s *Store) Client() *Client { return s.client }
 // any other. It shares the sealing key.
 func (s *Store) ClientAt(prefix string) *Client {
 	return s.client.at(prefix)
+}
+
+// Healthy is nil when etcd answers a read that all its members agree on.
+func (s *Store) Healthy(ctx context.Context) error {
+	if _, err := s.kv.Get(ctx, s.client.opts.Prefix+"/"+sealSegment); err != nil {
+		return fmt.Errorf("live state does not answer: %w", err)
+	}
+	return nil
+}
+
+// Failed reports an error that the embedded etcd cannot go on after, such as a disk that cannot be
+// written; the process should end. Of an etcd elsewhere it is nil: the client connects again by itself.
+func (s *Store) Failed() <-chan error {
+	if s.etcd == nil {
+		return nil
+	}
+	return s.etcd.Err()
 }
 
 // Close ends every watch and lease, and stops the embedded etcd. Closing twice does nothing more.

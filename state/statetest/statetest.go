@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"slipway.dev/slipway/api"
@@ -62,5 +63,7 @@ func removeAtExit(dir string) error {
 		return err
 	}
 	inherited = in
+	// In a group of its own, so that an interrupt from the terminal does not end it too early.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd.Start()
 }

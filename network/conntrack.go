@@ -53,13 +53,32 @@ func waysOf(elements rules.Elements) map[way]bool {
 	return out
 }
 
-func by(ways map[way]bool) connections {
+// astray is the connections over UDP that go a way that is lost, or that go from the
+// service network to where none of the ways leads: those were lost while no process
+// looked.
+func astray(lost, now map[way]bool, services netip.Prefix) connections {
 	return func(f *netlink.ConntrackFlow) bool {
 		front, ok1 := netip.AddrFromSlice(f.Forward.DstIP)
 		back, ok2 := netip.AddrFromSlice(f.Reverse.SrcIP)
-		return ok1 && ok2 && f.Forward.Protocol == unix.IPPROTO_UDP &&
-			ways[way{netip.AddrPortFrom(front.Unmap(), f.Forward.DstPort), netip.AddrPortFrom(back.Unmap(), f.Reverse.SrcPort)}]
+		if !ok1 || !ok2 || f.Forward.Protocol != unix.IPPROTO_UDP {
+			return false
+		}
+		w := way{netip.AddrPortFrom(front.Unmap(), f.Forward.DstPort), netip.AddrPortFrom(back.Unmap(), f.Reverse.SrcPort)}
+		return !now[w] && (lost[w] || services.Contains(w.front.Addr()))
 	}
+}
+
+// sweep forgets connections astray. What it could not do it does at the next call.
+func (d *Driver) sweep() error {
+	if d.swept && len(d.lost) == 0 {
+		return nil
+	}
+	if err := forgetConnections(astray(d.lost, waysOf(d.table.Elements()), d.ServiceNetwork)); err != nil {
+		return err
+	}
+	d.swept = true
+	clear(d.lost)
+	return nil
 }
 
 func forgetConnections(c connections) error {

@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 
 	projectv1 "github.com/openshift/api/project/v1"
@@ -71,13 +72,16 @@ func (d *Driver) prime(ctx context.Context) error {
 	return nil
 }
 
-// sync brings the rules into the kernel. Before everything was read it does nothing.
+// sync brings the rules into the kernel, and then lets go of connections that they no
+// longer make. Before everything was read it does nothing.
 func (d *Driver) sync() error {
 	if !d.primed {
 		return nil
 	}
-	_, err := d.kernel.Sync(d.table)
-	return err
+	if _, err := d.kernel.Sync(d.table); err != nil {
+		return err
+	}
+	return d.sweep()
 }
 
 // get reads an object; nil: there is none.
@@ -119,13 +123,8 @@ func (d *Driver) reconcileService(ctx context.Context, name key) (loop.Result, e
 	owner := ownerOfService(name)
 	before := d.table.Of(owner)
 	d.table.Put(owner, now)
-	if err := d.sync(); err != nil {
-		return loop.Result{}, err
-	}
-	if lost := lostWays(before, now); len(lost) > 0 {
-		return loop.Result{}, forgetConnections(by(lost))
-	}
-	return loop.Result{}, nil
+	maps.Copy(d.lost, lostWays(before, now))
+	return loop.Result{}, d.sync()
 }
 
 // ready says whether rules may be made now.

@@ -89,6 +89,19 @@ func TestUDPLeavesAnEndpointThatGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the same socket at the other endpoint", tells(said, "b"))
+
+	// The endpoint changes while no process runs.
+	o := x.driver.Options
+	x.stop()
+	if err := x.client.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "names"}, e); err != nil {
+		t.Fatal(err)
+	}
+	e.Subsets = subset(a)
+	if err := x.client.Update(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	x.start(o)
+	eventually(t, "the same socket after a restart", tells(said, "a"))
 }
 
 func TestProjectsAreIsolated(t *testing.T) {

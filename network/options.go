@@ -107,6 +107,8 @@ type Driver struct {
 	primed  bool          // everything in live state was read once
 	tenancy *tenancy      //
 	checked uint32        // generation of the kernel's rules at the last look at iptables
+	lost    map[way]bool  // ways over UDP whose connections are to be forgotten
+	swept   bool          // connections from before this process were looked at
 	trouble string        // the last error of a repair, to be said once
 }
 
@@ -116,7 +118,7 @@ func New(o Options) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{Options: o, table: rules.NewTable(), records: dns.NewRecords(o.ClusterNetwork, o.ServiceNetwork),
-		wake: make(chan key, 1), tenancy: newTenancy()}
+		wake: make(chan key, 1), tenancy: newTenancy(), lost: map[way]bool{}}
 	d.leases = &leases{file: filepath.Join(o.Dir, "network.json"), clock: o.Clock}
 	ports := rules.Elements{}
 	for _, p := range o.HostPorts {

@@ -17,9 +17,10 @@ const leadRetry = time.Second
 
 // Lead runs act while this process is the one leader called name among all that share this etcd, and
 // again whenever it becomes so again. act's context ends when the leadership does, and Lead waits for
-// act to return before it lets go. A leader that is cut off from etcd learns of it no later than
-// its lease runs out; what it writes after that still loses against the new leader's revisions. Lead returns when ctx
-// ends, or nil once act has returned of its own.
+// act to return before it lets go. A leader that is cut off from etcd learns of it when its lease runs
+// out, after at most ten seconds; until act has returned it may overlap with the next one, so that act must be built of steps
+// that compare revisions or may be repeated, as controllers are. Lead returns ctx's error when ctx ends, or nil
+// once act has returned of its own.
 func (c *Client) Lead(ctx context.Context, name string, act func(context.Context)) error {
 	if err := checkSegment("name", name); err != nil {
 		return fmt.Errorf("lead: %w", err)

@@ -69,6 +69,7 @@ type Store struct {
 	kv     *clientv3.Client
 	client *Client
 	log    *slog.Logger
+	lock   *os.File
 	stop   context.CancelFunc
 	once   sync.Once
 }
@@ -129,10 +130,7 @@ func (o *Options) complete() error {
 
 func (s *Store) connect(ctx context.Context, o Options) (err error) {
 	if len(o.Endpoints) == 0 {
-		if s.etcd, err = startEmbedded(ctx, o.DataDir, o.NoSync, o.Log); err == nil {
-			s.kv = v3client.New(s.etcd.Server)
-		}
-		return err
+		return s.embed(ctx, o)
 	}
 	s.kv, err = clientv3.New(clientv3.Config{
 		Endpoints: o.Endpoints, TLS: o.TLS, Username: o.Username, Password: o.Password,
@@ -141,6 +139,21 @@ func (s *Store) connect(ctx context.Context, o Options) (err error) {
 	})
 	if err != nil {
 		return fmt.Errorf("connect to etcd at %s: %w", strings.Join(o.Endpoints, ", "), err)
+	}
+	return nil
+}
+
+func (s *Store) embed(ctx context.Context, o Options) (err error) {
+	if s.lock, err = lockDir(ctx, o.DataDir); err != nil {
+		return err
+	}
+	if s.etcd, err = startEmbedded(ctx, o.DataDir, o.NoSync, o.Log); err != nil {
+		return err
+	}
+	s.kv = v3client.New(s.etcd.Server)
+	// Whoever led before was a process that held the lock, and is gone: no need to sit out its lease.
+	if _, err = s.kv.Delete(ctx, o.Prefix+"/"+leadSegment+"/", clientv3.WithPrefix()); err != nil {
+		return fmt.Errorf("end former leaderships: %w", err)
 	}
 	return nil
 }
@@ -183,5 +196,8 @@ func (s *Store) close() {
 	}
 	if s.etcd != nil {
 		s.etcd.Close()
+	}
+	if s.lock != nil {
+		s.lock.Close()
 	}
 }

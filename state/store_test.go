@@ -48,6 +48,43 @@ func TestStateOutlivesTheProcess(t *testing.T) {
 	}
 }
 
+func TestOneProcessPerDirectory(t *testing.T) {
+	t.Parallel()
+	o := state.Options{DataDir: t.TempDir()}
+	s := open(t, o)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if other, err := state.Open(ctx, o); err == nil {
+		other.Close()
+		t.Error("opened twice")
+	} else if !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), o.DataDir) {
+		t.Errorf("error %v", err)
+	}
+	// One that starts while the other ends waits for it.
+	opened := make(chan error)
+	go func() {
+		next, err := state.Open(t.Context(), o)
+		if err == nil {
+			next.Close()
+		}
+		opened <- err
+	}()
+	s.Close()
+	must(t, <-opened)
+}
+
+// A leader that was killed must not keep its successor in the same directory waiting.
+func TestLeadsAtOnceAfterACrash(t *testing.T) {
+	t.Parallel()
+	o := state.Options{DataDir: t.TempDir()}
+	s := open(t, o)
+	must(t, s.Client().PutRaw(t.Context(), "/slipway/.lead/server/1", "a process that is gone"))
+	s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	must(t, open(t, o).Client().Lead(ctx, "server", func(context.Context) {}))
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	file := t.TempDir() + "/file"

@@ -14,7 +14,7 @@
 //   ]
 local native = std.native;
 local object(apiVersion, kind, name) = { apiVersion: apiVersion, kind: kind, metadata: { name: name } };
-local some(o) = std.prune(o);
+local some(o) = { [k]: o[k] for k in std.objectFields(o) if o[k] != null && o[k] != '' && o[k] != [] && o[k] != {} };
 local asText(v) = if std.isString(v) then v else std.manifestJsonMinified(v);
 local envList(env) = [
   { name: k } + (if std.isObject(env[k]) then { valueFrom: env[k] } else { value: asText(env[k]) })

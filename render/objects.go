@@ -1,0 +1,196 @@
+package render
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/render/document"
+)
+
+// rendering is one run over an application.
+type rendering struct {
+	Request
+	renderer *Renderer
+	dir      string
+	tree     *tree
+	values   *values
+	files    []string
+
+	objects  []api.DesiredObject
+	problems api.Problems
+	// whole is set while no file failed: only then can something be said to be missing.
+	whole bool
+}
+
+// do renders. The problems are in the order of files and lines.
+func (r *rendering) do(ctx context.Context) ([]api.DesiredObject, api.Problems, error) {
+	sources, problems, err := r.evaluate(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.problems, r.whole = problems, len(problems) == 0
+	var locks []source
+	for _, s := range sources {
+		if path.Base(s.file) == lockFile {
+			locks = append(locks, s)
+			continue
+		}
+		for _, d := range s.documents {
+			r.add(d, s.file)
+		}
+	}
+	if err := r.expandInstances(ctx); err != nil {
+		return nil, nil, err
+	}
+	for _, lock := range locks {
+		r.applyLock(lock)
+	}
+	r.checkObjects()
+	if r.whole {
+		r.checkReferences()
+	}
+	return r.objects, arrange(r.problems), nil
+}
+
+// arrange sorts problems by place, drops what is said twice, and cuts an endless list.
+func arrange(problems api.Problems) api.Problems {
+	slices.SortStableFunc(problems, func(a, b api.Problem) int {
+		if c := strings.Compare(a.File, b.File); c != 0 {
+			return c
+		}
+		return a.Line - b.Line
+	})
+	problems = slices.Compact(problems)
+	if more := len(problems) - maxProblems; more > 0 {
+		problems = append(problems[:maxProblems:maxProblems], api.Problem{Message: fmt.Sprintf("and %d more", more)})
+	}
+	return problems
+}
+
+func (r *rendering) add(d document.Document, file string) {
+	u := &unstructured.Unstructured{Object: d.Object}
+	o := api.Origin{File: file, Line: d.Line, FieldLines: d.Lines}
+	if d.Via != "" {
+		o.Via = "evaluates to it at " + d.Via
+	}
+	r.adopt(api.DesiredObject{Unstructured: u, Origin: o})
+}
+
+// adopt brings an object into the form in which it is applied.
+func (r *rendering) adopt(o api.DesiredObject) {
+	if gvk := api.Modern(schema.FromAPIVersionAndKind(o.GetAPIVersion(), o.GetKind())); gvk.Kind != "" {
+		o.SetGroupVersionKind(gvk)
+	}
+	clean(o.Object)
+	if k, ok := api.KindFor(o.GroupVersionKind().GroupKind()); ok && k.Namespaced && o.GetNamespace() == "" && r.Project != "" {
+		o.SetNamespace(r.Project)
+	}
+	r.objects = append(r.objects, o)
+}
+
+// clean drops what only a server says, as exported objects have it, and encodes a
+// Secret's plain text.
+func clean(m map[string]any) {
+	delete(m, "status")
+	if meta, ok := m["metadata"].(map[string]any); ok {
+		for _, k := range []string{"creationTimestamp", "deletionTimestamp", "resourceVersion", "uid", "selfLink", "generation", "managedFields"} {
+			delete(meta, k)
+		}
+	}
+	plain, ok := m["stringData"].(map[string]any)
+	if m["kind"] != "Secret" || m["apiVersion"] != "v1" || !ok {
+		return
+	}
+	data, ok := m["data"].(map[string]any)
+	if !ok && m["data"] != nil {
+		return
+	}
+	if data == nil {
+		data = map[string]any{}
+	}
+	for k, v := range plain {
+		s, ok := v.(string)
+		if !ok {
+			return
+		}
+		data[k] = base64.StdEncoding.EncodeToString([]byte(s))
+	}
+	m["data"] = data
+	delete(m, "stringData")
+}
+
+func (r *rendering) problem(o api.DesiredObject, path, format string, args ...any) {
+	r.problems = append(r.problems, api.Problem{
+		File: o.Origin.File, Line: o.Origin.LineOf(path), Object: api.ObjectName(o.Unstructured), Field: path,
+		Via: o.Origin.Via, Message: fmt.Sprintf(format, args...),
+	})
+}
+
+// checkObjects validates each object, its place, and that there is only one of it.
+func (r *rendering) checkObjects() {
+	type id struct {
+		schema.GroupKind
+		namespace, name string
+	}
+	first := map[id]api.Origin{}
+	for _, o := range r.objects {
+		gk := o.GroupVersionKind().GroupKind()
+		k, known := api.KindFor(gk)
+		if !known && o.GetKind() != "" && o.GetAPIVersion() != "" {
+			r.problem(o, "kind", "there is no kind %s in %s%s", o.GetKind(), o.GetAPIVersion(), suggestKind(o))
+			continue
+		}
+		for _, e := range r.renderer.check(o.Unstructured) {
+			r.problem(o, e.Field, "%s", message(k, e))
+		}
+		if !known {
+			continue
+		}
+		r.checkPlace(k, o)
+		key := id{gk, o.GetNamespace(), o.GetName()}
+		if other, twice := first[key]; twice && o.GetName() != "" {
+			r.problem(o, "metadata.name", "is declared twice: also at %s", place(other))
+		} else {
+			first[key] = o.Origin
+		}
+	}
+}
+
+// message is what is wrong, without the value if it may be a secret.
+func message(k api.Kind, e *field.Error) string {
+	if k.Sealed {
+		return strings.TrimSuffix(e.Type.String()+": "+e.Detail, ": ")
+	}
+	return e.ErrorBody()
+}
+
+func place(o api.Origin) string {
+	p := api.ProblemString(api.Problem{File: o.File, Line: o.Line, Via: o.Via})
+	return strings.Replace(p, ":  (", " (", 1)
+}
+
+// checkPlace holds the object against the Application's project.
+func (r *rendering) checkPlace(k api.Kind, o api.DesiredObject) {
+	const at = "metadata.namespace"
+	ns := o.GetNamespace()
+	switch {
+	case k.Runtime:
+	case k.Namespaced && ns == "":
+		r.problem(o, at, "must name a project, because the Application does not")
+	case k.Namespaced && r.Project != "" && ns != r.Project:
+		r.problem(o, at, "is %s, but the Application's project is %s", ns, r.Project)
+	case !k.Namespaced && ns != "":
+		r.problem(o, at, "a %s is cluster-wide and has no namespace", k.Kind)
+	case !k.Namespaced && r.Project != "" && !(k.Kind == "Project" && o.GetName() == r.Project):
+		r.problem(o, "kind", "a %s is cluster-wide, but the Application's project is %s", k.Kind, r.Project)
+	}
+}

@@ -1,0 +1,157 @@
+package render
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"strings"
+	"sync/atomic"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/render/sandbox"
+)
+
+// Limits bound the work on one file.
+type Limits = sandbox.Limits
+
+// Ledger keeps generated parameter values for good. An instance is a template instance's
+// name within the application.
+type Ledger interface {
+	// Values returns what is kept; nothing kept is an empty map.
+	Values(ctx context.Context, application, instance string) (map[string]string, error)
+	// Keep adds values. One that is kept already stays as it is.
+	Keep(ctx context.Context, application, instance string, values map[string]string) error
+}
+
+// Options are what a Renderer is made of.
+type Options struct {
+	// Exe is the command that runs ChildMain; default: this program with the argument render-child.
+	Exe []string
+	// Env is the child's environment; default: empty.
+	Env []string
+	// Ledger keeps generated values. Without one, templates that generate values can only be previewed.
+	Ledger Ledger
+	// Check finds what is wrong with one object; default api.Check.
+	Check func(*unstructured.Unstructured) field.ErrorList
+	// Limits of each file's evaluation.
+	Limits Limits
+	// Workers is how many renders run at the same time; default 2.
+	Workers int
+	Log     *slog.Logger
+}
+
+// Renderer renders applications. It is safe for concurrent use.
+type Renderer struct {
+	ledger  Ledger
+	check   func(*unstructured.Unstructured) field.ErrorList
+	pool    *sandbox.Pool
+	cache   *cache
+	session atomic.Uint64
+}
+
+// New starts a first child in the background. Close ends all of them.
+func New(o Options) *Renderer {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Check == nil {
+		o.Check = api.Check
+	}
+	if o.Workers == 0 {
+		o.Workers = 2
+	}
+	if len(o.Exe) == 0 {
+		self, err := os.Executable()
+		if err != nil {
+			o.Log.Error("this program's own file is not known, so that nothing can be rendered", "error", err)
+			self = os.Args[0]
+		}
+		o.Exe = []string{self, "render-child"}
+	}
+	return &Renderer{
+		ledger: o.Ledger, check: o.Check, cache: newCache(),
+		pool: sandbox.NewPool(o.Exe, o.Env, o.Workers, o.Limits, o.Log),
+	}
+}
+
+// Close ends the children.
+func (r *Renderer) Close() { r.pool.Close() }
+
+// Request is what is to be rendered.
+type Request struct {
+	Tree fs.FS
+	// Path of the folder in the tree; empty: its root.
+	Path string
+	// Project that the objects go to; empty: cluster-wide objects and any project.
+	Project    string
+	Parameters map[string]string
+	// Application is `namespace/name`, the owner of generated values.
+	Application string
+	// Persist keeps newly generated values. Without it they are shown as placeholders and nothing is written.
+	Persist bool
+}
+
+// Render renders an application. Mistakes in the tree come back as api.Problems, all of
+// them; any other error is a failure of the machine and says nothing about the tree.
+func (r *Renderer) Render(ctx context.Context, q Request) (api.Desired, error) {
+	dir, ok := cleanDir(q.Path)
+	if !ok {
+		return api.Desired{}, api.Problems{{Message: "path " + q.Path + " is not a folder inside of the repository"}}
+	}
+	t := newTree(q.Tree)
+	files, problems, err := t.files(dir)
+	if err != nil || len(problems) > 0 {
+		return api.Desired{}, failure(problems, err)
+	}
+	v := &values{ledger: r.ledger, application: q.Application, persist: q.Persist}
+	if hit, ok, err := r.cache.get(ctx, q, t, files, v); err != nil || ok {
+		return hit.desired(), failure(hit.problems, err)
+	}
+	for {
+		run := &rendering{Request: q, renderer: r, dir: dir, tree: t, values: v, files: files}
+		objects, problems, err := run.do(ctx)
+		if err != nil {
+			return api.Desired{}, err
+		}
+		problems = v.redact(problems)
+		if len(problems) == 0 {
+			settled, err := v.keep(ctx)
+			if err != nil {
+				return api.Desired{}, err
+			}
+			if !settled {
+				continue
+			}
+		}
+		done := entry{objects: objects, problems: problems, files: files, reads: t.seen(), values: v.used()}
+		if v.reproducible(len(problems) > 0) {
+			r.cache.put(q, done)
+		}
+		return done.desired(), failure(problems, nil)
+	}
+}
+
+// failure keeps an empty list from being taken for an error.
+func failure(problems api.Problems, err error) error {
+	if err != nil || len(problems) == 0 {
+		return err
+	}
+	return problems
+}
+
+// cleanDir gives a path the form that fs.FS takes.
+func cleanDir(p string) (string, bool) {
+	if p == "" {
+		return ".", true
+	}
+	if strings.ContainsAny(p, "\x00\\") || path.IsAbs(p) {
+		return "", false
+	}
+	clean := path.Clean(p)
+	return clean, fs.ValidPath(clean)
+}

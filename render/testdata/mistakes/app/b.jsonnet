@@ -1,0 +1,2 @@
+function(replicas, color)
+  { kind: 'Service' }

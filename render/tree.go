@@ -1,0 +1,165 @@
+package render
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"slipway.dev/slipway/api"
+)
+
+// maxFile bounds a file of the tree, in bytes.
+const maxFile = 8 << 20
+
+// maxFiles bounds how many files an application renders.
+const maxFiles = 5000
+
+// lockFile is the name of the file that says what promoted tags point at.
+const lockFile = "images.lock.json"
+
+// tree reads files of a revision and remembers what was read. A file is there only if it
+// is listed in its folder, as a regular file, and so are all folders above it: whatever
+// the fs.FS below does about links, none is followed.
+type tree struct {
+	fsys fs.FS
+	dirs map[string]map[string]fs.DirEntry
+	// digests of what was read; the zero digest stands for a file that is not there.
+	digests map[string][sha256.Size]byte
+	// broken is the first failure to read the tree, which is no mistake of its author.
+	broken error
+}
+
+// refused says why a file may not be read.
+type refused string
+
+func (r refused) Error() string { return string(r) }
+
+func newTree(fsys fs.FS) *tree {
+	return &tree{fsys: fsys, dirs: map[string]map[string]fs.DirEntry{}, digests: map[string][sha256.Size]byte{}}
+}
+
+func (t *tree) fail(err error) error {
+	if t.broken == nil {
+		t.broken = err
+	}
+	return err
+}
+
+// list reads a folder; a folder that is not there is nil.
+func (t *tree) list(dir string) (map[string]fs.DirEntry, error) {
+	if known, ok := t.dirs[dir]; ok {
+		return known, nil
+	}
+	if dir != "." {
+		e, err := t.entry(dir)
+		if err != nil {
+			return nil, err
+		}
+		if e == nil || !e.IsDir() {
+			return nil, nil
+		}
+	}
+	entries, err := fs.ReadDir(t.fsys, dir)
+	if err != nil && !(dir == "." && errors.Is(err, fs.ErrNotExist)) {
+		return nil, t.fail(fmt.Errorf("read folder %s of the repository: %w", dir, err))
+	}
+	listed := map[string]fs.DirEntry{}
+	for _, e := range entries {
+		listed[e.Name()] = e
+	}
+	t.dirs[dir] = listed
+	return listed, nil
+}
+
+// entry finds a file or folder; nil: there is none.
+func (t *tree) entry(name string) (fs.DirEntry, error) {
+	if !fs.ValidPath(name) || strings.ContainsAny(name, "\\\x00") {
+		return nil, refused("is not a path inside of the repository")
+	}
+	in, err := t.list(path.Dir(name))
+	if err != nil || in == nil {
+		return nil, err
+	}
+	e := in[path.Base(name)]
+	if e != nil && !e.IsDir() && !e.Type().IsRegular() {
+		if e.Type()&fs.ModeSymlink != 0 {
+			return nil, refused(name + " is a symbolic link; links are not followed")
+		}
+		return nil, refused(name + " is not a regular file")
+	}
+	return e, nil
+}
+
+// file reads a file.
+func (t *tree) file(name string) (data []byte, found bool, err error) {
+	e, err := t.entry(name)
+	if err != nil {
+		return nil, false, err
+	}
+	if e == nil || e.IsDir() {
+		t.digests[name] = [sha256.Size]byte{}
+		return nil, false, nil
+	}
+	f, err := t.fsys.Open(name)
+	if err != nil {
+		return nil, false, t.fail(fmt.Errorf("read %s of the repository: %w", name, err))
+	}
+	defer f.Close()
+	data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, false, t.fail(fmt.Errorf("read %s of the repository: %w", name, err))
+	}
+	if len(data) > maxFile {
+		return nil, false, refused(fmt.Sprintf("%s is larger than %d MiB", name, maxFile>>20))
+	}
+	t.digests[name] = sha256.Sum256(data)
+	return data, true, nil
+}
+
+// files lists what is rendered below a folder: YAML, JSON and Jsonnet, but not libraries,
+// nor what is hidden.
+func (t *tree) files(dir string) (files []string, problems api.Problems, err error) {
+	listed, err := t.list(dir)
+	var no refused
+	if errors.As(err, &no) {
+		return nil, api.Problems{{File: dir, Message: string(no)}}, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if listed == nil {
+		return nil, api.Problems{{Message: fmt.Sprintf("there is no folder %s in the repository", dir)}}, nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(listed)) {
+		at := path.Join(dir, name)
+		switch e := listed[name]; {
+		case strings.HasPrefix(name, "."):
+		case e.IsDir():
+			if name == "lib" || name == "vendor" {
+				continue
+			}
+			more, wrong, err := t.files(at)
+			if err != nil {
+				return nil, nil, err
+			}
+			files, problems = append(files, more...), append(problems, wrong...)
+		case e.Type()&fs.ModeSymlink != 0:
+			problems = append(problems, api.Problem{File: at, Message: "is a symbolic link; links are not followed"})
+		case slices.Contains([]string{".yaml", ".yml", ".json", ".jsonnet"}, path.Ext(name)):
+			files = append(files, at)
+		}
+		if len(files) > maxFiles {
+			return nil, api.Problems{{File: dir, Message: fmt.Sprintf("holds more than %d files to render", maxFiles)}}, nil
+		}
+	}
+	return files, problems, nil
+}
+
+// seen is what was read so far, absent files included.
+func (t *tree) seen() map[string][sha256.Size]byte { return maps.Clone(t.digests) }

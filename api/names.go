@@ -16,8 +16,11 @@ const (
 	// NetIDAnnotation is a Project's virtual network id, a decimal from 10 up; 0 is the
 	// project `default`, which everybody reaches and which reaches everybody.
 	NetIDAnnotation = "slipway.dev/netid"
+	// ServiceAddressAnnotation repeats spec.clusterIP where Slipway chose it.
+	ServiceAddressAnnotation = "slipway.dev/cluster-ip"
 )
 
 // allocated annotations are given by Slipway and never by a repository: a project that
-// chose its own network id could listen in on another's.
-var allocated = []string{UIDRangeAnnotation, SupplementalGroupsAnnotation, MCSAnnotation, NetIDAnnotation}
+// chose its own network id could listen in on another's, and a service that passed for
+// one whose address was checked could take another's traffic.
+var allocated = []string{UIDRangeAnnotation, SupplementalGroupsAnnotation, MCSAnnotation, NetIDAnnotation, ServiceAddressAnnotation}

@@ -92,9 +92,10 @@ func validateServicePorts(ports []corev1.ServicePort, p *field.Path) field.Error
 	return errs
 }
 
-// updateService keeps an address that was given, unless the type changes.
+// updateService keeps an address that was given, unless the type changes. It may be
+// taken back, so that another is given where two services came to hold the same.
 func updateService(n, old *corev1.Service) field.ErrorList {
-	if old.Spec.ClusterIP == "" || n.Spec.Type != old.Spec.Type {
+	if old.Spec.ClusterIP == "" || n.Spec.ClusterIP == "" || n.Spec.Type != old.Spec.Type {
 		return nil
 	}
 	return immutable(n.Spec.ClusterIP, old.Spec.ClusterIP, field.NewPath("spec", "clusterIP"))

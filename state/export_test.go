@@ -36,3 +36,6 @@ func (c *Client) DeleteRaw(ctx context.Context, key string) error {
 	_, err := c.kv.Delete(ctx, key)
 	return err
 }
+
+// Progress asks etcd for what it otherwise sends after a minute of silence.
+func (c *Client) Progress(ctx context.Context) error { return c.kv.RequestProgress(ctx) }

@@ -136,7 +136,7 @@ func (w *watcher) follow(ctx context.Context) error {
 		if err := resp.Err(); err != nil {
 			return fmt.Errorf("watch %s: %w", w.k.Resource, err)
 		}
-		if resp.IsProgressNotify() && !w.bookmark(ctx, resp.Header.Revision, nil) {
+		if w.bookmarks && resp.IsProgressNotify() && !w.bookmark(ctx, resp.Header.Revision, nil) {
 			return nil
 		}
 		for _, e := range resp.Events {

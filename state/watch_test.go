@@ -114,6 +114,38 @@ func TestWatchBeginsWithWhatExists(t *testing.T) {
 	}
 }
 
+func TestBookmarksTellTheRevision(t *testing.T) {
+	t.Parallel()
+	c, ctx := open(t, state.Options{DataDir: t.TempDir()}).Client(), t.Context()
+	marked, err := c.Watch(ctx, &corev1.ConfigMapList{}, &client.ListOptions{Raw: &metav1.ListOptions{AllowWatchBookmarks: true}})
+	must(t, err)
+	defer marked.Stop()
+	plain, err := c.Watch(ctx, &corev1.ConfigMapList{})
+	must(t, err)
+	defer plain.Stop()
+	must(t, c.Create(ctx, configMap("a", "x")))
+	expect(t, marked, watch.Added, "x")
+	expect(t, plain, watch.Added, "x")
+	p := pod("a", "x", "")
+	must(t, c.Create(ctx, p)) // no event here, but a later revision
+	var mark client.Object
+	eventually(t, "a bookmark", func() bool {
+		must(t, c.Progress(ctx))
+		select {
+		case ev := <-marked.ResultChan():
+			mark = ev.Object.(client.Object)
+			return ev.Type == watch.Bookmark
+		default:
+			return false
+		}
+	})
+	if revision(t, mark.GetResourceVersion()) < revision(t, p.ResourceVersion) {
+		t.Errorf("bookmark %s, the pod has %s", mark.GetResourceVersion(), p.ResourceVersion)
+	}
+	must(t, c.Delete(ctx, configMap("a", "x")))
+	expect(t, plain, watch.Deleted, "x") // and no bookmark before it
+}
+
 func TestWatchWithSelector(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()

@@ -47,7 +47,8 @@ type Controller struct {
 	Name string
 	// Watches say what wakes it. At start every existing object wakes it once.
 	Watches []Watch
-	// Wake adds keys from outside of live state (a hook, a timer, Docker's events).
+	// Wake adds keys from outside of live state (a hook, a timer, Docker's events). Whoever sends
+	// may close it.
 	Wake <-chan Key
 	// Workers is how many keys are looked at side by side; default 1. One key is never
 	// looked at twice at the same time.
@@ -80,7 +81,10 @@ func (ctl Controller) run(ctx context.Context, c client.WithWatch, log *slog.Log
 				select {
 				case <-ctx.Done():
 					return
-				case k := <-ctl.Wake:
+				case k, open := <-ctl.Wake:
+					if !open {
+						return
+					}
 					q.Add(k)
 				}
 			}

@@ -189,6 +189,23 @@ func TestOneKeyAtATimeAndManyWorkers(t *testing.T) {
 	}
 }
 
+func TestWakeMayBeClosed(t *testing.T) {
+	t.Parallel()
+	wake := make(chan loop.Key, 1)
+	wake <- key("x")
+	close(wake)
+	var s seen
+	start(t, statetest.New(t), loop.Controller{Name: "t", Wake: wake,
+		Reconcile: func(_ context.Context, k loop.Key) (loop.Result, error) {
+			s.add(k)
+			return loop.Result{After: 10 * time.Millisecond}, nil
+		}})
+	eventually(t, "woken, and again", func() bool { return s.count(key("x")) > 5 })
+	if s.count(loop.Key{}) != 0 {
+		t.Error("the closing woke the empty key")
+	}
+}
+
 // flaky is a client whose watches can be broken, and whose lists and watches can be made to fail.
 type flaky struct {
 	client.WithWatch

@@ -10,7 +10,7 @@
 // two pods is routed by the node and passes its forward hook, whatever
 // bridge-nf-call-iptables is, and there is no shared segment on which one pod could
 // answer for another's address: both ends know each other's hardware address beforehand,
-// and a strict reverse path filter drops what does not come from the pod's own address. A bridge with ports
+// and what does not come from the pod's own address is dropped. A bridge with ports
 // would need port isolation, proxy ARP and br_netfilter to reach the same.
 //
 // # Rules

@@ -139,6 +139,54 @@ func TestProjectsAreIsolated(t *testing.T) {
 	eventually(t, "after joining", tells(func() (string, error) { return a.ask("tcp", service) }, "c"))
 }
 
+func TestAPodCannotTakeAnothersAddress(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	x.project("bank", "11")
+	thief, victim, c := x.pod("shop", "thief"), x.pod("bank", "victim"), x.pod("bank", "c")
+	// As an administrator's settings for all links may have it.
+	if out, err := exec.Command("sysctl", "-q", "-w", "net.ipv4.conf."+x.driver.linkName(thief.address)+".rp_filter=0").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	eventually(t, "the victim itself", tells(func() (string, error) { return victim.ask("udp", c.at()) }, "c"))
+	heard := make(chan string, 10)
+	if err := c.Do(func() error {
+		return tell(t, ":9999", func(client string) string { heard <- client; return "c" })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	send := func(port int) error {
+		from := &net.UDPAddr{IP: victim.address.AsSlice(), Port: port}
+		conn, err := net.DialUDP("udp4", from, &net.UDPAddr{IP: c.address.AsSlice(), Port: 9999})
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		_, err = conn.Write([]byte("?"))
+		return err
+	}
+	if err := thief.Do(func() error {
+		eth0, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		if err := netlink.AddrAdd(eth0, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(victim.address, 32))}); err != nil {
+			return err
+		}
+		return send(6666)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	// What the victim sends afterwards arrives afterwards.
+	if err := victim.Do(func() error { return send(1111) }); err != nil {
+		t.Fatal(err)
+	}
+	if client := <-heard; strings.HasSuffix(client, ":6666") {
+		t.Errorf("a packet from a stolen address arrived, from %s", client)
+	}
+}
+
 func TestFlatMode(t *testing.T) {
 	t.Parallel()
 	x := newNode(t, func(o *Options) { o.Flat = true })

@@ -90,6 +90,14 @@ func notFromLoopback() rule {
 	}}
 }
 
+// fromElsewhere matches a source address to which the way is not the link it came by.
+func fromElsewhere() rule {
+	return rule{"fib saddr . iif oif missing", []expr.Any{
+		&expr.Fib{Register: regWide, ResultOIF: true, FlagSADDR: true, FlagIIF: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regWide, Data: make([]byte, 4)},
+	}}
+}
+
 func isProtocol(name string) rule {
 	number := protocols[name]
 	if name == "icmp" {

@@ -62,6 +62,10 @@ func (f Frame) chains() []chain {
 	return []chain{
 		{name: "isolate", rules: f.isolate()},
 		{name: "host", rules: f.host()},
+		// The reverse path filter of the links does the same, unless somebody turns it off.
+		{name: "spoofing", kind: filter, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityRaw, rules: []rule{
+			join(fromLink(f.Links), fromElsewhere(), verdictOf("drop", expr.VerdictDrop)),
+		}},
 		{name: "prerouting", kind: nat, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityNATDest, rules: []rule{toService}},
 		{name: "nat-output", kind: nat, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityNATDest, rules: []rule{toService}},
 		{name: "postrouting", kind: nat, hook: nftables.ChainHookPostrouting, priority: nftables.ChainPriorityNATSource, rules: []rule{f.hairpin()}},

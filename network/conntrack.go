@@ -82,7 +82,9 @@ func (d *Driver) sweep() error {
 }
 
 func forgetConnections(c connections) error {
-	if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, c); err != nil {
+	if _, err := dump(func() (uint, error) {
+		return netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, c)
+	}); err != nil {
 		return fmt.Errorf("forget tracked connections: %w", err)
 	}
 	return nil

@@ -32,7 +32,7 @@ func (d *Driver) ensureBridge() (mended []string, err error) {
 		return mended, fmt.Errorf("link %s: %w", d.bridgeName(), err)
 	}
 	address := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(d.gateway(), 32))}
-	have, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	have, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V4) })
 	if err != nil {
 		return mended, fmt.Errorf("link %s: addresses: %w", d.bridgeName(), err)
 	}
@@ -74,7 +74,10 @@ func containsAddress(have []netlink.Addr, want *netlink.Addr) bool {
 
 // ensureRoute adds a route unless there is one to the same destination by the same link.
 func ensureRoute(r *netlink.Route) (added bool, err error) {
-	have, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: r.Dst, Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
+	filter := &netlink.Route{Dst: r.Dst, Table: unix.RT_TABLE_MAIN}
+	have, err := dump(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V4, filter, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return false, fmt.Errorf("route %s: %w", r.Dst, err)
 	}
@@ -98,7 +101,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 // must fit through; 1500 without such a route.
 func outsideMTU() int {
 	const ethernet = 1500
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := allRoutes()
 	if err != nil {
 		return ethernet
 	}
@@ -121,7 +124,7 @@ func isWhole(m net.IPMask) bool {
 // adoptLinks finds leases again that the file does not know, from the links: their names
 // hold the address and their aliases the pod.
 func (d *Driver) adoptLinks() error {
-	links, err := netlink.LinkList()
+	links, err := allLinks()
 	if err != nil {
 		return err
 	}
@@ -145,7 +148,7 @@ func (d *Driver) adoptLinks() error {
 
 // removeLinks deletes the pods' links and the bridge, and with them their routes.
 func (d *Driver) removeLinks() error {
-	links, err := netlink.LinkList()
+	links, err := allLinks()
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -71,7 +70,7 @@ func (d *Driver) ensurePods() (mended []string, err error) {
 	if len(leases) == 0 {
 		return nil, nil
 	}
-	links, err := netlink.LinkList()
+	links, err := allLinks()
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +80,7 @@ func (d *Driver) ensurePods() (mended []string, err error) {
 			index[l.Attrs().Name] = l.Attrs().Index
 		}
 	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := allRoutes()
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,13 @@ type Sources interface {
 	Source(ctx context.Context, url, ref, commit string, secret *corev1.Secret) (api.Revision, error)
 }
 
+// Docker is what a build asks of the engine.
+type Docker interface {
+	client.ContainerAPIClient
+	client.ImageAPIClient
+	client.NetworkAPIClient
+}
+
 // Events tells people what happened.
 type Events interface {
 	Event(o kube.Object, eventtype, reason, format string, args ...any)
@@ -42,7 +49,7 @@ type Options struct {
 	// Node is the node's name; only builds bound to it run here.
 	Node    string
 	Client  kube.WithWatch
-	Docker  client.APIClient
+	Docker  Docker
 	Sources Sources
 	Events  Events
 	Log     *slog.Logger

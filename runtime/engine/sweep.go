@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"slipway.dev/slipway/runtime/mounts"
 )
 
 // sweep ends every process of the daemon and undoes its mounts: those of one that runs,
@@ -43,7 +45,7 @@ func (d *daemon) sweep() error {
 			return err
 		}
 	}
-	return errors.Join(unmountBelow(d.dir), unmountBelow(d.run), os.RemoveAll(d.run))
+	return errors.Join(mounts.UndoBelow(d.dir), mounts.UndoBelow(d.run), os.RemoveAll(d.run))
 }
 
 // processes lists the daemon's processes whose program's name begins with name.
@@ -135,24 +137,4 @@ func gone(pid int) bool {
 	}
 	rest := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	return len(rest) > 0 && rest[0] == "Z"
-}
-
-// unmountBelow undoes the mounts below dir, the innermost first.
-func unmountBelow(dir string) error {
-	b, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return err
-	}
-	lines := strings.Split(string(b), "\n")
-	var errs []error
-	for i := len(lines) - 1; i >= 0; i-- {
-		f := strings.Fields(lines[i])
-		if len(f) < 5 || !strings.HasPrefix(f[4], dir+"/") {
-			continue
-		}
-		if err := syscall.Unmount(f[4], syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) {
-			errs = append(errs, fmt.Errorf("unmount %s: %w", f[4], err))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -1,0 +1,235 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/runtime/engine"
+	"slipway.dev/slipway/state/loop"
+)
+
+// Recorder tells people what happens, in the events of an object.
+type Recorder interface {
+	Event(obj client.Object, eventtype, reason, format string, args ...any)
+}
+
+// RegistryAuth answers with the credentials for an image in a project; empty: none.
+type RegistryAuth func(ctx context.Context, namespace, image string) (username, password string, err error)
+
+// Options are what an agent works with.
+type Options struct {
+	// Node is the node's name; the agent runs the pods whose spec.nodeName it is.
+	Node string
+	// Instance tells the containers of several agents on one engine apart; default: Node.
+	Instance string
+	Client   client.WithWatch
+	Docker   engine.Docker
+	// Network connects pods; default: [NoNetwork].
+	Network Network
+	// Dir holds the pods' files. The engine must see it under the same path.
+	Dir string
+	// HostIP is the node's address; default: the one that it reaches others from.
+	HostIP netip.Addr
+	// RegistryAuth gives credentials beside the pods' imagePullSecrets; default: none.
+	RegistryAuth RegistryAuth
+	// Drain is how long a pod's containers go on after its deletion; default 2 s.
+	Drain time.Duration
+	// Workers is how many pods are looked at side by side; default 8.
+	Workers int
+	// MaxPods is the number of pods the node takes; default 250.
+	MaxPods  int64
+	Log      *slog.Logger
+	Recorder Recorder
+	// Clock is the time; default: time.Now.
+	Clock func() time.Time
+}
+
+// Agent runs the pods of one node.
+type Agent struct {
+	Options
+	files files
+	wakes chan loop.Key
+	// ctx is of the work beside the controllers: pulls, probes, hooks. It ends with Run.
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	pulls  pulls
+	probes probers
+	refs   references
+	node   nodeFacts
+
+	mu       sync.Mutex
+	memories map[types.UID]*memory // guarded by mu, as is what is in them
+	// ours are containers, by id, that the agent itself stopped, killed or removed, and
+	// when: the engine's events about that follow. Guarded by mu.
+	ours map[string]time.Time
+}
+
+// memory is what the agent knows of a pod beside what Docker and live state say. It
+// may be lost: the agent then begins anew with what is there.
+type memory struct {
+	key          types.NamespacedName
+	deletionSeen time.Time
+	// deleted: the object was deleted, and may still wait for finalizers.
+	deleted  bool
+	stopping map[string]time.Time
+	failures map[string]Failure
+	wanted   map[string]time.Time
+	attached string
+	address  netip.Addr
+}
+
+// New makes an agent. Both [Agent.Run] and the [Agent.Controllers] have to run.
+func New(o Options) (*Agent, error) {
+	if o.Node == "" || o.Client == nil || o.Docker == nil || o.Dir == "" {
+		return nil, errors.New("runtime: Node, Client, Docker and Dir are needed")
+	}
+	if o.Instance == "" {
+		o.Instance = o.Node
+	}
+	if o.Network == nil {
+		o.Network = NoNetwork{}
+	}
+	if o.Drain == 0 {
+		o.Drain = 2 * time.Second
+	}
+	if o.Workers == 0 {
+		o.Workers = 8
+	}
+	if o.MaxPods == 0 {
+		o.MaxPods = 250
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Recorder == nil {
+		o.Recorder = silent{}
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if !o.HostIP.IsValid() {
+		o.HostIP = outboundAddress()
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("runtime: %w", err)
+	}
+	a := &Agent{Options: o, files: files{filepath.Join(dir, "pods")}, wakes: make(chan loop.Key), memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	if err := os.MkdirAll(a.files.root, 0o700); err != nil {
+		return nil, fmt.Errorf("runtime: %w", err)
+	}
+	return a, nil
+}
+
+type silent struct{}
+
+func (silent) Event(client.Object, string, string, string, ...any) {}
+
+// Controllers are the loops of the agent: one over the pods, one over its Node.
+func (a *Agent) Controllers() []loop.Controller {
+	return []loop.Controller{
+		{
+			Name: "pods-on-node",
+			Watches: []loop.Watch{
+				{List: &corev1.PodList{}, Keys: a.mine},
+				{List: &corev1.ConfigMapList{}, Keys: func(o client.Object) []loop.Key { return a.refs.users("ConfigMap", o) }},
+				{List: &corev1.SecretList{}, Keys: func(o client.Object) []loop.Key { return a.refs.users("Secret", o) }},
+			},
+			Wake: a.wakes, Workers: a.Workers, Reconcile: a.reconcile,
+		},
+		a.nodeController(),
+	}
+}
+
+func (a *Agent) mine(o client.Object) []loop.Key {
+	if pod, ok := o.(*corev1.Pod); ok && pod.Spec.NodeName == a.Node {
+		return []loop.Key{client.ObjectKeyFromObject(o)}
+	}
+	return nil
+}
+
+// Run follows the engine's events, and wakes what the controllers cannot know of: what
+// is left of pods that went away while the agent was not there. It returns when ctx
+// ends; containers keep running.
+func (a *Agent) Run(ctx context.Context) error {
+	defer func() {
+		a.cancel()
+		a.work.Wait()
+	}()
+	keys, err := a.files.keys()
+	if err != nil {
+		return fmt.Errorf("runtime: %w", err)
+	}
+	a.wakeAll(ctx, keys)
+	a.follow(ctx)
+	return nil
+}
+
+func (a *Agent) wakeAll(ctx context.Context, keys []loop.Key) {
+	for _, k := range keys {
+		select {
+		case a.wakes <- k:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// wake has a key looked at; it is called beside the controllers only.
+func (a *Agent) wake(k loop.Key) { a.wakeAll(a.ctx, []loop.Key{k}) }
+
+// remember gives f the memory of a pod, under the lock.
+func (a *Agent) remember(uid types.UID, f func(*memory)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.memories[uid]
+	if m == nil {
+		m = &memory{stopping: map[string]time.Time{}, failures: map[string]Failure{}, wanted: map[string]time.Time{}}
+		a.memories[uid] = m
+	}
+	f(m)
+}
+
+// forget drops the memories of every pod of a name.
+func (a *Agent) forget(key types.NamespacedName) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for uid, m := range a.memories {
+		if m.key == key {
+			delete(a.memories, uid)
+		}
+	}
+}
+
+// touch notes that the agent itself is about to end or remove a container.
+func (a *Agent) touch(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	a.ours[id] = now
+	for other, at := range a.ours {
+		if now.Sub(at) > time.Hour {
+			delete(a.ours, other)
+		}
+	}
+}
+
+func (a *Agent) touched(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ours := a.ours[id]
+	return ours
+}

@@ -1,0 +1,185 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// surroundings are what a pod's fields may refer to.
+type surroundings struct {
+	client    client.Reader
+	pod       *corev1.Pod
+	addresses Addresses
+	node      corev1.ResourceList
+}
+
+// environment is a container's environment as NAME=value, in the order of precedence
+// of Kubernetes: the services' variables, then envFrom, then env, which may refer to
+// what comes before it.
+func (s surroundings) environment(ctx context.Context, c *corev1.Container) ([]string, error) {
+	values := map[string]string{}
+	if s.pod.Spec.EnableServiceLinks == nil || *s.pod.Spec.EnableServiceLinks {
+		var services corev1.ServiceList
+		if err := s.client.List(ctx, &services, client.InNamespace(s.pod.Namespace)); err != nil {
+			return nil, fmt.Errorf("services of project %s: %w", s.pod.Namespace, err)
+		}
+		maps.Copy(values, serviceVariables(services.Items))
+	}
+	for i, from := range c.EnvFrom {
+		data, err := s.source(ctx, from)
+		if err != nil {
+			return nil, fmt.Errorf("container %s: envFrom[%d]: %w", c.Name, i, err)
+		}
+		for k, v := range data {
+			if len(validation.IsEnvVarName(from.Prefix+k)) == 0 {
+				values[from.Prefix+k] = v
+			}
+		}
+	}
+	for _, e := range c.Env {
+		v, found, err := s.value(ctx, c, e, values)
+		if err != nil {
+			return nil, fmt.Errorf("container %s: env %s: %w", c.Name, e.Name, err)
+		}
+		if found {
+			values[e.Name] = v
+		}
+	}
+	var env []string
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		env = append(env, k+"="+values[k])
+	}
+	return env, nil
+}
+
+func (s surroundings) source(ctx context.Context, from corev1.EnvFromSource) (map[string]string, error) {
+	switch {
+	case from.ConfigMapRef != nil:
+		return s.configMap(ctx, from.ConfigMapRef.Name, from.ConfigMapRef.Optional)
+	case from.SecretRef != nil:
+		return s.secret(ctx, from.SecretRef.Name, from.SecretRef.Optional)
+	}
+	return nil, nil
+}
+
+func (s surroundings) value(ctx context.Context, c *corev1.Container, e corev1.EnvVar, before map[string]string) (v string, found bool, err error) {
+	if e.ValueFrom == nil {
+		return expand(e.Value, before), true, nil
+	}
+	switch from := e.ValueFrom; {
+	case from.FieldRef != nil:
+		v, err = s.field(from.FieldRef.FieldPath)
+		return v, err == nil, err
+	case from.ResourceFieldRef != nil:
+		v, err = s.resource(c, from.ResourceFieldRef)
+		return v, err == nil, err
+	case from.ConfigMapKeyRef != nil:
+		ref := from.ConfigMapKeyRef
+		data, err := s.configMap(ctx, ref.Name, ref.Optional)
+		return pick(data, err, "configmap "+ref.Name, ref.Key, ref.Optional)
+	case from.SecretKeyRef != nil:
+		ref := from.SecretKeyRef
+		data, err := s.secret(ctx, ref.Name, ref.Optional)
+		return pick(data, err, "secret "+ref.Name, ref.Key, ref.Optional)
+	}
+	return "", false, fmt.Errorf("valueFrom names no source that is supported")
+}
+
+func pick(data map[string]string, err error, from, key string, optional *bool) (string, bool, error) {
+	if err != nil {
+		return "", false, err
+	}
+	v, found := data[key]
+	if !found && (optional == nil || !*optional) {
+		return "", false, fmt.Errorf("%s has no key %q", from, key)
+	}
+	return v, found, nil
+}
+
+// configMap is a config map's data, text and binary; nil if it is optional and absent.
+func (s surroundings) configMap(ctx context.Context, name string, optional *bool) (map[string]string, error) {
+	var cm corev1.ConfigMap
+	err := s.client.Get(ctx, client.ObjectKey{Namespace: s.pod.Namespace, Name: name}, &cm)
+	if apierrors.IsNotFound(err) && optional != nil && *optional {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configmap %s: %w", name, err)
+	}
+	data := map[string]string{}
+	for k, v := range cm.BinaryData {
+		data[k] = string(v)
+	}
+	maps.Copy(data, cm.Data)
+	return data, nil
+}
+
+func (s surroundings) secret(ctx context.Context, name string, optional *bool) (map[string]string, error) {
+	var secret corev1.Secret
+	err := s.client.Get(ctx, client.ObjectKey{Namespace: s.pod.Namespace, Name: name}, &secret)
+	if apierrors.IsNotFound(err) && optional != nil && *optional {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("secret %s: %w", name, err)
+	}
+	data := map[string]string{}
+	for k, v := range secret.Data {
+		data[k] = string(v)
+	}
+	return data, nil
+}
+
+// expand replaces $(NAME) by the variable's value; one that is not known stays as it
+// is, and $$ is a dollar sign (Kubernetes' dependent environment variables).
+func expand(s string, values map[string]string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '$' || i+1 == len(s) {
+			b.WriteByte(s[i])
+			continue
+		}
+		switch i++; s[i] {
+		case '$':
+			b.WriteByte('$')
+		case '(':
+			end := strings.IndexByte(s[i:], ')')
+			if end < 0 {
+				b.WriteString("$(")
+				continue
+			}
+			name := s[i+1 : i+end]
+			if v, found := values[name]; found {
+				b.WriteString(v)
+			} else {
+				b.WriteString("$(" + name + ")")
+			}
+			i += end
+		default:
+			b.WriteByte('$')
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String()
+}
+
+func expandAll(words, env []string) []string {
+	values := map[string]string{}
+	for _, e := range env {
+		k, v, _ := strings.Cut(e, "=")
+		values[k] = v
+	}
+	var all []string
+	for _, w := range words {
+		all = append(all, expand(w, values))
+	}
+	return all
+}

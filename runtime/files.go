@@ -1,0 +1,167 @@
+package runtime
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"slipway.dev/slipway/runtime/mounts"
+)
+
+// files is where the agent keeps pods' files. Names cannot hold an underscore, so the
+// directories of different pods never collide.
+type files struct{ root string }
+
+func (f files) dir(key types.NamespacedName, uid types.UID) string {
+	return filepath.Join(f.root, key.Namespace+"_"+key.Name+"_"+string(uid))
+}
+
+// uids lists the pods of that name that have a directory.
+func (f files) uids(key types.NamespacedName) ([]types.UID, error) {
+	entries, err := f.entries()
+	if err != nil {
+		return nil, err
+	}
+	var uids []types.UID
+	for _, e := range entries {
+		if rest, ok := strings.CutPrefix(e, key.Namespace+"_"+key.Name+"_"); ok {
+			uids = append(uids, types.UID(rest))
+		}
+	}
+	return uids, nil
+}
+
+// keys lists the pods that have a directory.
+func (f files) keys() ([]types.NamespacedName, error) {
+	entries, err := f.entries()
+	var keys []types.NamespacedName
+	for _, e := range entries {
+		if parts := strings.SplitN(e, "_", 3); len(parts) == 3 {
+			keys = append(keys, types.NamespacedName{Namespace: parts[0], Name: parts[1]})
+		}
+	}
+	return keys, err
+}
+
+func (f files) entries() ([]string, error) {
+	d, err := os.Open(f.root)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
+// remove removes a pod's directory with the mounts below it.
+func (f files) remove(key types.NamespacedName, uid types.UID) error {
+	dir := f.dir(key, uid)
+	if err := mounts.UndoBelow(dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// writeEtc writes the files of /etc that are the pod's, and returns where they are, by
+// their path in the container.
+func writeEtc(dir string, pod *corev1.Pod, address, resolver netip.Addr) (map[string]string, error) {
+	etc := filepath.Join(dir, "etc")
+	if err := os.MkdirAll(etc, 0o755); err != nil {
+		return nil, err
+	}
+	paths := map[string]string{}
+	for name, content := range map[string]string{
+		"hosts":       hostsFile(pod, address),
+		"resolv.conf": resolvConf(pod, resolver),
+		"hostname":    hostname(pod) + "\n",
+	} {
+		path := filepath.Join(etc, name)
+		paths["/etc/"+name] = path
+		if old, err := os.ReadFile(path); err == nil && string(old) == content {
+			continue
+		}
+		// Written in place: containers have the file, not the name, mounted.
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
+}
+
+func hostname(pod *corev1.Pod) string {
+	name := pod.Spec.Hostname
+	if name == "" {
+		name = pod.Name
+	}
+	if len(name) > 63 { // The kernel's limit is 64.
+		name = strings.TrimRight(name[:63], "-.")
+	}
+	return name
+}
+
+func hostsFile(pod *corev1.Pod, address netip.Addr) string {
+	var b strings.Builder
+	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
+	name := hostname(pod)
+	if pod.Spec.Subdomain != "" {
+		name = fmt.Sprintf("%s.%s.%s.svc.cluster.local\t%s", name, pod.Spec.Subdomain, pod.Namespace, name)
+	}
+	if address.IsValid() {
+		fmt.Fprintf(&b, "%s\t%s\n", address, name)
+	} else {
+		fmt.Fprintf(&b, "127.0.0.1\t%s\n", name)
+	}
+	for _, a := range pod.Spec.HostAliases {
+		fmt.Fprintf(&b, "%s\t%s\n", a.IP, strings.Join(a.Hostnames, "\t"))
+	}
+	return b.String()
+}
+
+// resolvConf follows the pod's DNS policy: ClusterFirst unless it says None.
+func resolvConf(pod *corev1.Pod, resolver netip.Addr) string {
+	var servers, searches, options []string
+	if pod.Spec.DNSPolicy != corev1.DNSNone && resolver.IsValid() {
+		servers = []string{resolver.String()}
+		searches = []string{pod.Namespace + ".svc.cluster.local", "svc.cluster.local", "cluster.local"}
+		options = []string{"ndots:5"}
+	}
+	if c := pod.Spec.DNSConfig; c != nil {
+		servers = append(servers, c.Nameservers...)
+		searches = append(searches, c.Searches...)
+		for _, o := range c.Options {
+			if o.Value != nil {
+				options = append(options, o.Name+":"+*o.Value)
+			} else {
+				options = append(options, o.Name)
+			}
+		}
+	}
+	var b strings.Builder
+	for _, s := range servers {
+		b.WriteString("nameserver " + s + "\n")
+	}
+	if len(searches) > 0 {
+		b.WriteString("search " + strings.Join(searches, " ") + "\n")
+	}
+	if len(options) > 0 {
+		b.WriteString("options " + strings.Join(options, " ") + "\n")
+	}
+	return b.String()
+}
+
+// Clear undoes the mounts below an agent's directory and removes it. It is for after
+// an agent that does not run any more, and whose pods do not either.
+func Clear(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := mounts.UndoBelow(dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}

@@ -1,0 +1,271 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/pkg/stdcopy"
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// outputLimit bounds what is read of a probe's or hook's answer, in bytes.
+const outputLimit = 10 << 10
+
+// handle carries out what a probe or a lifecycle hook asks for: a command in the
+// container, a request, or a connection. An error: it failed.
+func (a *Agent) handle(ctx context.Context, pod *corev1.Pod, c *corev1.Container, id string, sandboxPID int, h corev1.LifecycleHandler) error {
+	var address netip.Addr
+	a.remember(pod.UID, func(m *memory) { address = m.address })
+	dial := dialer{address, sandboxPID}
+	switch {
+	case h.Exec != nil:
+		return a.exec(ctx, id, h.Exec.Command)
+	case h.HTTPGet != nil:
+		return get(ctx, dial, c, h.HTTPGet)
+	case h.TCPSocket != nil:
+		port, err := portOf(c, h.TCPSocket.Port)
+		if err != nil {
+			return err
+		}
+		conn, err := dial.dial(ctx, h.TCPSocket.Host, port)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	case h.Sleep != nil:
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(h.Sleep.Seconds) * time.Second):
+			return nil
+		}
+	}
+	return errors.New("it is neither exec nor httpGet nor tcpSocket")
+}
+
+// exec runs a command in a container; an exit code other than 0 is an error.
+func (a *Agent) exec(ctx context.Context, id string, command []string) error {
+	e, err := a.Docker.ContainerExecCreate(ctx, id, container.ExecOptions{Cmd: command, AttachStdout: true, AttachStderr: true})
+	if err != nil {
+		return err
+	}
+	conn, err := a.Docker.ContainerExecAttach(ctx, e.ID, container.ExecAttachOptions{})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, conn.Close)
+	defer stop()
+	var out bytes.Buffer
+	_, err = stdcopy.StdCopy(&limited{&out}, &limited{&out}, conn.Reader)
+	if ctx.Err() != nil {
+		return fmt.Errorf("command %q: %w", command[0], ctx.Err())
+	}
+	if err != nil {
+		return err
+	}
+	for {
+		i, err := a.Docker.ContainerExecInspect(ctx, e.ID)
+		switch {
+		case err != nil:
+			return err
+		case !i.Running && i.ExitCode != 0:
+			return fmt.Errorf("command %q: exit code %d: %s", command[0], i.ExitCode, strings.TrimSpace(out.String()))
+		case !i.Running:
+			return nil
+		}
+		time.Sleep(5 * time.Millisecond) // The output ends a moment before the process does.
+	}
+}
+
+// limited drops what is above outputLimit.
+type limited struct{ b *bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.b.Write(p[:min(len(p), max(outputLimit-l.b.Len(), 0))])
+	return len(p), nil
+}
+
+// get makes an HTTP request; 200 to 399 is success, as in Kubernetes. Redirects are
+// not followed: they could lead the node anywhere.
+func get(ctx context.Context, d dialer, c *corev1.Container, h *corev1.HTTPGetAction) error {
+	port, err := portOf(c, h.Port)
+	if err != nil {
+		return err
+	}
+	scheme := "http"
+	if h.Scheme == corev1.URISchemeHTTPS {
+		scheme = "https"
+	}
+	host := h.Host
+	if host == "" {
+		host = d.host()
+	}
+	target, err := url.Parse(scheme + "://" + net.JoinHostPort(host, port) + "/" + strings.TrimPrefix(h.Path, "/"))
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "slipway-probe")
+	for _, header := range h.HTTPHeaders {
+		if http.CanonicalHeaderKey(header.Name) == "Host" {
+			req.Host = header.Value
+		} else {
+			req.Header.Add(header.Name, header.Value)
+		}
+	}
+	client := http.Client{
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			// As the kubelet's: a pod's certificate names no address that could be checked.
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return d.dial(ctx, h.Host, port)
+			},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode < 200 || res.StatusCode >= 400 {
+		body, _ := io.ReadAll(io.LimitReader(res.Body, 200))
+		return fmt.Errorf("GET %s: status %d: %s", target.Path, res.StatusCode, strings.TrimSpace(string(body)))
+	}
+	return nil
+}
+
+// portOf resolves a port that may be given by its name.
+func portOf(c *corev1.Container, port intstr.IntOrString) (string, error) {
+	if port.Type == intstr.Int {
+		return strconv.Itoa(port.IntValue()), nil
+	}
+	for _, p := range c.Ports {
+		if p.Name == port.StrVal {
+			return strconv.Itoa(int(p.ContainerPort)), nil
+		}
+	}
+	if _, err := strconv.ParseUint(port.StrVal, 10, 16); err == nil {
+		return port.StrVal, nil
+	}
+	return "", fmt.Errorf("container %s has no port %q", c.Name, port.StrVal)
+}
+
+// dialer connects to a pod: at its address, or if it has none, to its loopback
+// interface from inside of its network namespace.
+type dialer struct {
+	address netip.Addr
+	pid     int
+}
+
+func (d dialer) host() string {
+	if d.address.IsValid() {
+		return d.address.String()
+	}
+	return "127.0.0.1"
+}
+
+func (d dialer) dial(ctx context.Context, host, port string) (net.Conn, error) {
+	var dial net.Dialer
+	if d.address.IsValid() {
+		if host == "" {
+			host = d.host()
+		}
+		return dial.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+	}
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		// A socket belongs to the namespace of the thread that makes it. The thread is not
+		// unlocked: it ends with this goroutine, and the namespace with it.
+		runtime.LockOSThread()
+		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", d.pid))
+		if err != nil {
+			done <- result{nil, err}
+			return
+		}
+		defer ns.Close()
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- result{nil, fmt.Errorf("enter the pod's network: %w", err)}
+			return
+		}
+		conn, err := dial.DialContext(ctx, "tcp4", net.JoinHostPort("127.0.0.1", port))
+		done <- result{conn, err}
+	}()
+	r := <-done
+	return r.conn, r.err
+}
+
+// preStop runs a container's pre-stop hook; ctx ends with the grace period.
+func (a *Agent) preStop(ctx context.Context, pod *corev1.Pod, c Container) {
+	spec, _ := specOf(pod, c.Name)
+	if spec == nil || spec.Lifecycle == nil || spec.Lifecycle.PreStop == nil {
+		return
+	}
+	pid, err := a.sandboxPID(ctx, c.Sandbox)
+	if err == nil {
+		err = a.handle(ctx, pod, spec, c.ID, pid, *spec.Lifecycle.PreStop)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.say(pod, corev1.EventTypeWarning, "FailedPreStopHook", "PreStop hook of container %s failed: %v", c.Name, err)
+	}
+}
+
+// postStart runs a container's post-start hook beside it; if it fails the container is
+// restarted as if it was unhealthy.
+func (a *Agent) postStart(pod *corev1.Pod, id, name string) {
+	spec, _ := specOf(pod, name)
+	if spec == nil || spec.Lifecycle == nil || spec.Lifecycle.PostStart == nil {
+		return
+	}
+	a.work.Go(func() {
+		c, err := a.Docker.ContainerInspect(a.ctx, id)
+		if err != nil {
+			return // It has ended already.
+		}
+		pid, err := a.sandboxPID(a.ctx, c.Config.Labels[LabelSandbox])
+		if err == nil {
+			err = a.handle(a.ctx, pod, spec, id, pid, *spec.Lifecycle.PostStart)
+		}
+		if err == nil || a.ctx.Err() != nil {
+			return
+		}
+		a.say(pod, corev1.EventTypeWarning, "FailedPostStartHook", "PostStart hook of container %s failed: %v", name, err)
+		a.touch(id)
+		if err := a.signal(a.ctx, id, "SIGKILL"); err != nil {
+			a.Log.Warn("kill after a failed post-start hook", "container", name, "error", err)
+		}
+	})
+}
+
+func (a *Agent) sandboxPID(ctx context.Context, id string) (int, error) {
+	c, err := a.Docker.ContainerInspect(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	return c.State.Pid, nil
+}

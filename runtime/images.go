@@ -1,0 +1,195 @@
+package runtime
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/registry"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/state/loop"
+)
+
+// pulls are the pulls of images, one at a time for an image.
+type pulls struct {
+	mu     sync.Mutex
+	images map[string]*pull // guarded by mu, as is what is in them
+}
+
+type pull struct {
+	running bool
+	waiting map[loop.Key]bool
+	done    time.Time
+	err     string
+	delay   time.Duration
+	retry   time.Time
+}
+
+// image observes the state of an image.
+func (a *Agent) image(ctx context.Context, name string) (Image, error) {
+	var i Image
+	_, err := a.Docker.ImageInspect(ctx, name)
+	switch {
+	case err == nil:
+		i.Present = true
+	case !errdefs.IsNotFound(err) && !errdefs.IsInvalidArgument(err):
+		return i, fmt.Errorf("image %s: %w", name, err)
+	}
+	a.pulls.mu.Lock()
+	defer a.pulls.mu.Unlock()
+	if p := a.pulls.images[name]; p != nil {
+		i.Pulling, i.PulledAt, i.Err, i.Retry = p.running, p.done, p.err, p.retry
+	}
+	return i, nil
+}
+
+// pull begins to pull an image, or joins a pull that runs; the pod's key is woken when
+// it is done.
+func (a *Agent) pull(pod *corev1.Pod, name string) {
+	a.pulls.mu.Lock()
+	defer a.pulls.mu.Unlock()
+	if a.pulls.images == nil {
+		a.pulls.images = map[string]*pull{}
+	}
+	p := a.pulls.images[name]
+	if p == nil {
+		p = &pull{waiting: map[loop.Key]bool{}}
+		a.pulls.images[name] = p
+	}
+	p.waiting[client.ObjectKeyFromObject(pod)] = true
+	if p.running {
+		return
+	}
+	p.running = true
+	a.Recorder.Event(pod, corev1.EventTypeNormal, "Pulling", "Pulling image %q", name)
+	a.work.Go(func() {
+		begin := a.Clock()
+		err := a.fetch(a.ctx, pod, name)
+		if a.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			a.Recorder.Event(pod, corev1.EventTypeWarning, "Failed", "Failed to pull image %q: %v", name, err)
+		} else {
+			a.Recorder.Event(pod, corev1.EventTypeNormal, "Pulled", "Successfully pulled image %q in %v", name, a.Clock().Sub(begin).Round(time.Millisecond))
+		}
+		for _, k := range a.pulled(p, err) {
+			a.wake(k)
+		}
+	})
+}
+
+// pulled notes a pull's end; after a failure the next waits 10 s, doubling up to 5 min.
+func (a *Agent) pulled(p *pull, err error) (waiting []loop.Key) {
+	a.pulls.mu.Lock()
+	defer a.pulls.mu.Unlock()
+	p.running, p.err = false, ""
+	if err == nil {
+		p.done, p.delay = a.Clock(), 0
+	} else {
+		p.err = err.Error()
+		p.delay = min(max(2*p.delay, firstBackoff), maxBackoff)
+		p.retry = a.Clock().Add(p.delay)
+	}
+	for k := range p.waiting {
+		waiting = append(waiting, k)
+	}
+	clear(p.waiting)
+	return waiting
+}
+
+func (a *Agent) fetch(ctx context.Context, pod *corev1.Pod, name string) error {
+	auth, err := a.auth(ctx, pod, name)
+	if err != nil {
+		return err
+	}
+	stream, err := a.Docker.ImagePull(ctx, name, image.PullOptions{RegistryAuth: auth})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for dec := json.NewDecoder(stream); ; {
+		var m struct{ Error string }
+		if err := dec.Decode(&m); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if m.Error != "" {
+			return errors.New(m.Error)
+		}
+	}
+}
+
+// auth is the credentials for an image in Docker's form: those of the pod's
+// imagePullSecrets for the image's registry, else the agent's.
+func (a *Agent) auth(ctx context.Context, pod *corev1.Pod, name string) (string, error) {
+	ref, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return "", fmt.Errorf("image %q: %w", name, err)
+	}
+	host := reference.Domain(ref)
+	for _, s := range pod.Spec.ImagePullSecrets {
+		var secret corev1.Secret
+		if err := a.Client.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: s.Name}, &secret); err != nil {
+			return "", fmt.Errorf("imagePullSecret %s: %w", s.Name, err)
+		}
+		c, found, err := credentials(&secret, host)
+		if err != nil {
+			return "", fmt.Errorf("imagePullSecret %s: %w", s.Name, err)
+		}
+		if found {
+			return registry.EncodeAuthConfig(c)
+		}
+	}
+	if a.RegistryAuth == nil {
+		return "", nil
+	}
+	username, password, err := a.RegistryAuth(ctx, pod.Namespace, name)
+	if err != nil || username == "" {
+		return "", err
+	}
+	return registry.EncodeAuthConfig(registry.AuthConfig{Username: username, Password: password, ServerAddress: host})
+}
+
+// credentials reads a dockerconfigjson or dockercfg secret.
+func credentials(secret *corev1.Secret, host string) (c registry.AuthConfig, found bool, err error) {
+	var config struct {
+		Auths map[string]registry.AuthConfig `json:"auths"`
+	}
+	if raw, ok := secret.Data[corev1.DockerConfigJsonKey]; ok {
+		err = json.Unmarshal(raw, &config)
+	} else if raw, ok := secret.Data[corev1.DockerConfigKey]; ok {
+		err = json.Unmarshal(raw, &config.Auths)
+	}
+	if err != nil {
+		return c, false, errors.New("its content is no Docker configuration") // The cause could quote it.
+	}
+	for server, auth := range config.Auths {
+		server = strings.TrimPrefix(strings.TrimPrefix(server, "https://"), "http://")
+		if server, _, _ = strings.Cut(server, "/"); server == host || server == "index.docker.io" && host == "docker.io" {
+			return decoded(auth), true, nil
+		}
+	}
+	return c, false, nil
+}
+
+// decoded fills user and password from the field "auth", which holds both.
+func decoded(c registry.AuthConfig) registry.AuthConfig {
+	if raw, err := base64.StdEncoding.DecodeString(c.Auth); err == nil && c.Username == "" {
+		c.Username, c.Password, _ = strings.Cut(string(raw), ":")
+	}
+	c.Auth = ""
+	return c
+}

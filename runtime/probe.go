@@ -1,0 +1,210 @@
+package runtime
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"slipway.dev/slipway/state/loop"
+)
+
+// eager is how often at most a probe is made until it succeeds for the first time, so
+// that a pod is ready soon after it could be, whatever its period is.
+const eager = 500 * time.Millisecond
+
+// probers are the probes of the containers that run.
+type probers struct {
+	mu   sync.Mutex
+	byID map[string]*prober // guarded by mu
+}
+
+// prober makes the probes of one container until it is cancelled.
+type prober struct {
+	agent  *Agent
+	key    loop.Key
+	pod    *corev1.Pod
+	spec   *corev1.Container
+	of     Container
+	pid    int // of the sandbox
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	health Health // guarded by mu
+}
+
+// health starts and ends probers as the world needs, and collects what they found.
+func (a *Agent) health(key loop.Key, w World) map[string]Health {
+	found := map[string]Health{}
+	a.probes.mu.Lock()
+	defer a.probes.mu.Unlock()
+	if a.probes.byID == nil {
+		a.probes.byID = map[string]*prober{}
+	}
+	for _, c := range w.probed() {
+		spec, _ := specOf(w.Pod, c.Name)
+		if spec == nil {
+			continue
+		}
+		p := a.probes.byID[c.ID]
+		if p == nil {
+			sandbox, _ := w.sandbox()
+			p = &prober{agent: a, key: key, pod: w.Pod, spec: spec, of: c, pid: sandbox.PID, health: initial(w.Pod, spec, c)}
+			if w.Attached == sandbox.ID {
+				var ctx context.Context
+				ctx, p.cancel = context.WithCancel(a.ctx)
+				a.probes.byID[c.ID] = p
+				a.work.Go(func() { p.run(ctx) })
+			}
+		}
+		found[c.ID] = p.snapshot()
+	}
+	for id, p := range a.probes.byID {
+		if _, wanted := found[id]; p.key == key && !wanted {
+			p.cancel()
+			delete(a.probes.byID, id)
+		}
+	}
+	return found
+}
+
+// probed are the containers that run and are to go on running.
+func (w World) probed() []Container {
+	if w.Pod == nil || w.Pod.DeletionTimestamp != nil || ended(w.Pod) {
+		return nil
+	}
+	sandbox, ok := w.sandbox()
+	return slices.DeleteFunc(w.ran(App), func(c Container) bool { return !ok || c.State != Running || c.Sandbox != sandbox.ID })
+}
+
+// initial is a container's health before its first probe: what its pod's status says
+// of it if the agent adopted it, so that a restart of the agent makes nothing unready.
+func initial(pod *corev1.Pod, spec *corev1.Container, c Container) Health {
+	h := Health{Started: spec.StartupProbe == nil, Ready: spec.ReadinessProbe == nil}
+	for _, s := range pod.Status.ContainerStatuses {
+		if s.ContainerID == "docker://"+c.ID {
+			h.Started = h.Started || s.Started != nil && *s.Started
+			h.Ready = h.Ready || s.Ready
+		}
+	}
+	return h
+}
+
+func (p *prober) snapshot() Health {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.health
+}
+
+// set changes the health, and has the pod looked at if it did change.
+func (p *prober) set(change func(*Health)) {
+	p.mu.Lock()
+	before := p.health
+	change(&p.health)
+	changed := p.health != before
+	p.mu.Unlock()
+	if changed {
+		p.agent.wake(p.key)
+	}
+}
+
+func (p *prober) run(ctx context.Context) {
+	if probe := p.spec.StartupProbe; probe != nil && !p.snapshot().Started {
+		startup, stop := context.WithCancel(ctx)
+		p.repeat(startup, probe, "Startup", false, func(ok bool, message string) {
+			if ok {
+				p.set(func(h *Health) { h.Started = true })
+			} else {
+				p.set(func(h *Health) { h.Failed = "its startup probe failed: " + message })
+			}
+			stop()
+		})
+		stop()
+		if !p.snapshot().Started {
+			return
+		}
+	}
+	var wg sync.WaitGroup
+	if probe := p.spec.ReadinessProbe; probe != nil {
+		wg.Go(func() {
+			p.repeat(ctx, probe, "Readiness", p.snapshot().Ready, func(ok bool, _ string) { p.set(func(h *Health) { h.Ready = ok }) })
+		})
+	}
+	if probe := p.spec.LivenessProbe; probe != nil {
+		wg.Go(func() {
+			p.repeat(ctx, probe, "Liveness", true, func(ok bool, message string) {
+				if !ok {
+					p.set(func(h *Health) { h.Failed = "its liveness probe failed: " + message })
+				}
+			})
+		})
+	}
+	wg.Wait()
+}
+
+// repeat makes a probe every period and reports when, by its thresholds, its result
+// is another than before.
+func (p *prober) repeat(ctx context.Context, probe *corev1.Probe, kind string, good bool, report func(ok bool, message string)) {
+	delay := p.of.StartedAt.Add(seconds(probe.InitialDelaySeconds, 0)).Sub(p.agent.Clock())
+	period := seconds(probe.PeriodSeconds, 10)
+	ever := good
+	for run, last := 0, good; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(delay, 0)):
+		}
+		err := p.once(ctx, probe)
+		if ctx.Err() != nil {
+			return
+		}
+		if ok := err == nil; ok == last {
+			run++
+		} else {
+			run, last = 1, ok
+		}
+		delay = period
+		if err != nil {
+			if ever || kind == "Startup" {
+				p.agent.Recorder.Event(p.pod, corev1.EventTypeWarning, "Unhealthy", "%s probe failed: %v", kind, err)
+			}
+			// A startup probe's failures are counted in its periods, however early it is made.
+			if kind == "Readiness" && !ever {
+				delay = min(period, eager)
+			}
+			if run >= threshold(probe.FailureThreshold, 3) && (good || kind == "Startup") {
+				good = false
+				report(false, err.Error())
+			}
+			continue
+		}
+		if run >= threshold(probe.SuccessThreshold, 1) && !good {
+			good, ever = true, true
+			report(true, "")
+		}
+	}
+}
+
+func seconds(n int32, otherwise time.Duration) time.Duration {
+	if n <= 0 {
+		return otherwise * time.Second
+	}
+	return time.Duration(n) * time.Second
+}
+
+func threshold(n int32, otherwise int) int {
+	if n <= 0 {
+		return otherwise
+	}
+	return int(n)
+}
+
+func (p *prober) once(ctx context.Context, probe *corev1.Probe) error {
+	ctx, cancel := context.WithTimeout(ctx, seconds(probe.TimeoutSeconds, 1))
+	defer cancel()
+	return p.agent.handle(ctx, p.pod, p.spec, p.of.ID, p.pid, corev1.LifecycleHandler{
+		Exec: probe.Exec, HTTPGet: probe.HTTPGet, TCPSocket: probe.TCPSocket,
+	})
+}

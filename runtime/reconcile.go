@@ -1,0 +1,183 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/state/loop"
+)
+
+// maxRounds bounds how often one Reconcile looks, decides and acts; a pod's start
+// takes three rounds and one per init container.
+const maxRounds = 50
+
+// reconcile brings a pod nearer to what is wanted until there is nothing to do now.
+func (a *Agent) reconcile(ctx context.Context, key loop.Key) (loop.Result, error) {
+	for range maxRounds {
+		w, err := a.observe(ctx, key)
+		if err != nil {
+			return loop.Result{}, err
+		}
+		p := Decide(w)
+		if len(p.Actions) > 0 {
+			a.Log.Debug("pod", "key", key.String(), "actions", p.String())
+		}
+		for _, action := range p.Actions {
+			if err := a.execute(ctx, key, w, action); err != nil {
+				return loop.Result{}, err
+			}
+		}
+		if len(p.Actions) == 0 {
+			a.refresh(ctx, key, w)
+			return loop.Result{After: p.After}, a.report(ctx, key, w, p)
+		}
+	}
+	return loop.Result{}, fmt.Errorf("pod %s does not settle", key)
+}
+
+// observe reads everything that [Decide] looks at. What cannot be read is an error,
+// never absent.
+func (a *Agent) observe(ctx context.Context, key loop.Key) (World, error) {
+	w := World{Now: a.Clock(), Drain: a.Drain}
+	var pod corev1.Pod
+	switch err := a.Client.Get(ctx, key, &pod); {
+	case err == nil && pod.Spec.NodeName == a.Node:
+		w.Pod = &pod
+	case err != nil && !apierrors.IsNotFound(err):
+		return w, err
+	}
+	var err error
+	if w.Containers, err = a.containers(ctx, key); err != nil {
+		return w, err
+	}
+	if w.Files, err = a.files.uids(key); err != nil {
+		return w, err
+	}
+	a.observeMemory(key, &w)
+	w.Health = a.health(key, w)
+	if w.Pod != nil && w.Pod.DeletionTimestamp == nil && !ended(w.Pod) {
+		a.refs.note(key, w.Pod)
+		err = a.observeImages(ctx, &w)
+	}
+	return w, err
+}
+
+// containers reads the containers with the pod's name that are this agent's.
+func (a *Agent) containers(ctx context.Context, key loop.Key) ([]Container, error) {
+	list, err := a.Docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
+		filters.Arg("label", LabelInstance+"="+a.Instance),
+		filters.Arg("label", LabelNamespace+"="+key.Namespace),
+		filters.Arg("label", LabelPod+"="+key.Name),
+	)})
+	if err != nil {
+		return nil, fmt.Errorf("pod %s: list containers: %w", key, err)
+	}
+	var all []Container
+	for _, c := range list {
+		i, err := a.Docker.ContainerInspect(ctx, c.ID)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("pod %s: inspect container %.12s: %w", key, c.ID, err)
+		}
+		all = append(all, observed(i))
+	}
+	return all, nil
+}
+
+// observeMemory adds what the agent remembers of the pod and of others of its name.
+func (a *Agent) observeMemory(key loop.Key, w *World) {
+	w.Stopping = map[string]time.Time{}
+	for _, c := range w.Containers {
+		a.remember(c.UID, func(m *memory) {
+			m.key = key
+			if since, asked := m.stopping[c.ID]; asked {
+				w.Stopping[c.ID] = since
+			}
+		})
+	}
+	if w.Pod == nil {
+		return
+	}
+	a.remember(w.Pod.UID, func(m *memory) {
+		m.key = key
+		if w.Pod.DeletionTimestamp != nil && m.deletionSeen.IsZero() {
+			m.deletionSeen = w.Now
+		}
+		w.DeletionSeen, w.Deleted, w.Attached = m.deletionSeen, m.deleted, m.attached
+		w.Failures, w.Wanted = maps.Clone(m.failures), maps.Clone(m.wanted)
+	})
+}
+
+// observeImages looks at the images of the containers that do not run.
+func (a *Agent) observeImages(ctx context.Context, w *World) error {
+	w.Images = map[string]Image{}
+	for kind, specs := range map[Kind][]corev1.Container{Init: w.Pod.Spec.InitContainers, App: w.Pod.Spec.Containers} {
+		for _, c := range specs {
+			if o, found := w.latest(kind, c.Name); found && o.State == Running {
+				continue
+			}
+			if _, seen := w.Images[c.Image]; seen {
+				continue
+			}
+			image, err := a.image(ctx, c.Image)
+			if err != nil {
+				return err
+			}
+			w.Images[c.Image] = image
+		}
+	}
+	return nil
+}
+
+// refresh brings the volumes of a running pod up to date with what they are made of. A
+// volume whose source has gone keeps its content.
+func (a *Agent) refresh(ctx context.Context, key loop.Key, w World) {
+	if len(w.probed()) == 0 {
+		return
+	}
+	s := a.surroundings(w.Pod)
+	for _, v := range w.Pod.Spec.Volumes {
+		if v.EmptyDir != nil {
+			continue
+		}
+		if err := s.volume(ctx, filepath.Join(a.files.dir(key, w.Pod.UID), "volumes", v.Name), v); err != nil {
+			a.Log.Warn("volume stays as it is", "pod", key.String(), "volume", v.Name, "error", err)
+		}
+	}
+}
+
+// report writes the pod's status if it changed, and lets go of what is known of a pod
+// that is no more.
+func (a *Agent) report(ctx context.Context, key loop.Key, w World, p Plan) error {
+	if w.Pod == nil {
+		a.refs.note(key, nil)
+		a.forget(key)
+		return nil
+	}
+	addresses := Addresses{Host: a.HostIP}
+	a.remember(w.Pod.UID, func(m *memory) { addresses.Pod = m.address })
+	status := Status(w, p, addresses)
+	if equality.Semantic.DeepEqual(status, w.Pod.Status) {
+		return nil
+	}
+	next := w.Pod.DeepCopy()
+	next.Status = status
+	err := a.Client.Status().Patch(ctx, next, client.MergeFrom(w.Pod))
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,230 @@
+package runtime
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/strslice"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Limits that every container has.
+const (
+	// pidsLimit is the number of processes and threads of one container.
+	pidsLimit = 4096
+	// Logs are rotated by the engine.
+	logSize  = "10m"
+	logFiles = "3"
+)
+
+// capabilities are those that a container may have: Docker's default without NET_RAW,
+// MKNOD, SYS_CHROOT, SETFCAP and AUDIT_WRITE.
+var capabilities = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID"}
+
+// made is a container that is to be made, as Docker wants it.
+type made struct {
+	Config *container.Config
+	Host   *container.HostConfig
+}
+
+// inputs are what a container is made from beside the pod.
+type inputs struct {
+	instance string
+	kind     Kind
+	action   Action
+	// sandbox is the id of the sandbox to join.
+	sandbox string
+	env     []string
+	mounts  []mount.Mount
+	// imageUser is the user that the image names; needed for runAsNonRoot.
+	imageUser string
+}
+
+func labels(instance string, pod *corev1.Pod, kind Kind, attempt int) map[string]string {
+	return map[string]string{
+		LabelInstance: instance, LabelNamespace: pod.Namespace, LabelPod: pod.Name, LabelUID: string(pod.UID),
+		LabelKind: string(kind), LabelAttempt: strconv.Itoa(attempt), LabelGrace: graceOf(pod).String(),
+		LabelGeneration: strconv.FormatInt(pod.Generation, 10),
+	}
+}
+
+// sandboxSpec is the container that holds the pod's namespaces. It may do nothing.
+func sandboxSpec(instance, image string, pod *corev1.Pod, attempt int) made {
+	pids := int64(64)
+	if share := pod.Spec.ShareProcessNamespace; share != nil && *share {
+		pids = pidsLimit
+	}
+	return made{
+		Config: &container.Config{Image: image, Hostname: hostname(pod), Labels: labels(instance, pod, Sandbox, attempt)},
+		Host: &container.HostConfig{
+			NetworkMode: "none", IpcMode: "shareable", ReadonlyRootfs: true,
+			CapDrop: strslice.StrSlice{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
+			LogConfig: container.LogConfig{Type: "none"},
+			Resources: container.Resources{PidsLimit: &pids},
+		},
+	}
+}
+
+// containerSpec is one of the pod's containers.
+func containerSpec(pod *corev1.Pod, c *corev1.Container, in inputs) (made, error) {
+	l := labels(in.instance, pod, in.kind, in.action.Attempt)
+	maps.Copy(l, map[string]string{
+		LabelContainer: c.Name, LabelHash: hashOf(c), LabelSandbox: in.sandbox, LabelBackoff: in.action.Backoff.String(),
+	})
+	config := &container.Config{
+		Image: c.Image, Labels: l, Env: in.env, WorkingDir: c.WorkingDir,
+		Entrypoint: expandAll(c.Command, in.env), Cmd: expandAll(c.Args, in.env),
+		OpenStdin: c.Stdin, StdinOnce: c.StdinOnce, Tty: c.TTY,
+	}
+	host := &container.HostConfig{
+		NetworkMode: container.NetworkMode("container:" + in.sandbox),
+		IpcMode:     container.IpcMode("container:" + in.sandbox),
+		Mounts:      in.mounts,
+		SecurityOpt: []string{"no-new-privileges"},
+		LogConfig:   container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": logFiles}},
+		Resources:   resources(c.Resources),
+	}
+	if share := pod.Spec.ShareProcessNamespace; share != nil && *share {
+		host.PidMode = container.PidMode("container:" + in.sandbox)
+	}
+	return made{config, host}, secure(config, host, pod, c, in.imageUser)
+}
+
+// resources maps limits and requests as the kubelet does: a CPU limit to a quota, a CPU
+// request to shares, a memory limit to a limit without swap.
+func resources(r corev1.ResourceRequirements) container.Resources {
+	pids := int64(pidsLimit)
+	out := container.Resources{PidsLimit: &pids}
+	if cpu, ok := r.Limits[corev1.ResourceCPU]; ok && cpu.MilliValue() > 0 {
+		out.CPUPeriod = int64(100 * time.Millisecond / time.Microsecond)
+		out.CPUQuota = max(cpu.MilliValue()*out.CPUPeriod/1000, 1000)
+	}
+	request, ok := r.Requests[corev1.ResourceCPU]
+	if !ok {
+		request = r.Limits[corev1.ResourceCPU]
+	}
+	out.CPUShares = max(request.MilliValue()*1024/1000, 2)
+	if memory, ok := r.Limits[corev1.ResourceMemory]; ok && memory.Value() > 0 {
+		out.Memory, out.MemorySwap = memory.Value(), memory.Value()
+	}
+	return out
+}
+
+// secure applies the security contexts; what would lift a default protection is an error.
+func secure(config *container.Config, host *container.HostConfig, pod *corev1.Pod, c *corev1.Container, imageUser string) error {
+	if pod.Spec.HostNetwork || pod.Spec.HostPID || pod.Spec.HostIPC {
+		return fmt.Errorf("pod %s: hostNetwork, hostPID and hostIPC are not allowed", pod.Name)
+	}
+	sc, psc := c.SecurityContext, pod.Spec.SecurityContext
+	if sc == nil {
+		sc = &corev1.SecurityContext{}
+	}
+	if psc == nil {
+		psc = &corev1.PodSecurityContext{}
+	}
+	if sc.Privileged != nil && *sc.Privileged {
+		return fmt.Errorf("container %s: securityContext.privileged is not allowed", c.Name)
+	}
+	user, group := either(sc.RunAsUser, psc.RunAsUser), either(sc.RunAsGroup, psc.RunAsGroup)
+	if user != nil {
+		config.User = strconv.FormatInt(*user, 10)
+	}
+	if group != nil {
+		if user == nil {
+			name, _, _ := strings.Cut(imageUser, ":")
+			config.User = name
+			if name == "" {
+				config.User = "0"
+			}
+		}
+		config.User += ":" + strconv.FormatInt(*group, 10)
+	}
+	if nonRoot := either(sc.RunAsNonRoot, psc.RunAsNonRoot); nonRoot != nil && *nonRoot {
+		effective := config.User
+		if effective == "" {
+			effective = imageUser
+		}
+		name, _, _ := strings.Cut(effective, ":")
+		if uid, err := strconv.ParseInt(name, 10, 64); err != nil || uid == 0 {
+			return fmt.Errorf("container %s: runAsNonRoot is set, but its image runs as %q: a numeric user other than 0 is needed", c.Name, effective)
+		}
+	}
+	for _, g := range psc.SupplementalGroups {
+		host.GroupAdd = append(host.GroupAdd, strconv.FormatInt(g, 10))
+	}
+	if psc.FSGroup != nil {
+		host.GroupAdd = append(host.GroupAdd, strconv.FormatInt(*psc.FSGroup, 10))
+	}
+	host.ReadonlyRootfs = sc.ReadOnlyRootFilesystem != nil && *sc.ReadOnlyRootFilesystem
+	return grant(host, c.Name, sc.Capabilities)
+}
+
+func grant(host *container.HostConfig, name string, want *corev1.Capabilities) error {
+	if want == nil {
+		want = &corev1.Capabilities{}
+	}
+	held := slices.Clone(capabilities)
+	for _, drop := range want.Drop {
+		d := strings.TrimPrefix(strings.ToUpper(string(drop)), "CAP_")
+		held = slices.DeleteFunc(held, func(c string) bool { return d == "ALL" || c == d })
+	}
+	for _, add := range want.Add {
+		a := strings.TrimPrefix(strings.ToUpper(string(add)), "CAP_")
+		if !slices.Contains(capabilities, a) {
+			return fmt.Errorf("container %s: capability %s is not allowed", name, add)
+		}
+		if !slices.Contains(held, a) {
+			held = append(held, a)
+		}
+	}
+	host.CapDrop, host.CapAdd = strslice.StrSlice{"ALL"}, held
+	return nil
+}
+
+func either[T any](a, b *T) *T {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// mountsOf are the container's mounts: the pod's files of /etc, then its volumes.
+func mountsOf(dir string, pod *corev1.Pod, c *corev1.Container, etc map[string]string) ([]mount.Mount, error) {
+	var all []mount.Mount
+	taken := map[string]bool{}
+	for i, m := range c.VolumeMounts {
+		if m.SubPathExpr != "" {
+			return nil, fmt.Errorf("container %s: volumeMounts[%d].subPathExpr is not supported", c.Name, i)
+		}
+		readOnly := m.ReadOnly
+		for _, v := range pod.Spec.Volumes {
+			if v.Name == m.Name && v.EmptyDir == nil {
+				readOnly = true
+			}
+		}
+		source := filepath.Join(dir, "volumes", m.Name)
+		if m.SubPath != "" {
+			var err error
+			target := filepath.Join(dir, "subpaths", c.Name, strconv.Itoa(i))
+			if source, err = subPath(source, m.SubPath, target); err != nil {
+				return nil, fmt.Errorf("container %s: volumeMounts[%d]: %w", c.Name, i, err)
+			}
+		}
+		target := filepath.Clean(m.MountPath)
+		taken[target] = true
+		all = append(all, mount.Mount{Type: mount.TypeBind, Source: source, Target: target, ReadOnly: readOnly})
+	}
+	for _, target := range slices.Sorted(maps.Keys(etc)) {
+		if !taken[target] {
+			all = append(all, mount.Mount{Type: mount.TypeBind, Source: etc[target], Target: target})
+		}
+	}
+	return all, nil
+}

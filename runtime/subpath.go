@@ -1,0 +1,81 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"slipway.dev/slipway/runtime/mounts"
+)
+
+// subPath mounts volume/sub at target and returns target. What it is was opened inside
+// of the volume, and what was opened is mounted: a container that exchanges a directory
+// for a link at the same moment cannot lead it elsewhere (CVE-2017-1002101).
+func subPath(volume, sub, target string) (string, error) {
+	if !filepath.IsLocal(sub) {
+		return "", fmt.Errorf("subPath %q leads out of the volume", sub)
+	}
+	mounted, err := mounts.At(target)
+	if err != nil {
+		return "", err
+	}
+	if mounted {
+		return target, nil
+	}
+	root, err := os.OpenRoot(volume)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	f, err := root.Open(sub)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeAll(root, sub); err != nil {
+			return "", fmt.Errorf("subPath %q: %w", sub, err)
+		}
+		f, err = root.Open(sub)
+	}
+	if err != nil {
+		return "", fmt.Errorf("subPath %q: %w", sub, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if err := place(target, info.IsDir()); err != nil {
+		return "", err
+	}
+	if err := syscall.Mount(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), target, "", syscall.MS_BIND, ""); err != nil {
+		return "", fmt.Errorf("subPath %q: mount: %w", sub, err)
+	}
+	return target, nil
+}
+
+func makeAll(root *os.Root, sub string) error {
+	parts := strings.Split(filepath.Clean(sub), "/")
+	for i := range parts {
+		if err := root.Mkdir(filepath.Join(parts[:i+1]...), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// place makes what a mount covers: a directory or a file.
+func place(target string, dir bool) error {
+	if dir {
+		return os.MkdirAll(target, 0o755)
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(target, os.O_CREATE|os.O_RDONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}

@@ -16,7 +16,8 @@ const (
 	// NetIDAnnotation is a Project's virtual network id, a decimal from 10 up; 0 is the
 	// project `default`, which everybody reaches and which reaches everybody.
 	NetIDAnnotation = "slipway.dev/netid"
-	// ServiceAddressAnnotation repeats spec.clusterIP where Slipway chose it.
+	// ServiceAddressAnnotation repeats spec.clusterIP once it is known to be the
+	// Service's alone.
 	ServiceAddressAnnotation = "slipway.dev/cluster-ip"
 )
 

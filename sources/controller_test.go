@@ -236,7 +236,9 @@ func TestControllerUsesTheSecretAndWaitsForIt(t *testing.T) {
 	first := h.push("first", map[string]string{"f": "1"})
 	r := run(t, statetest.New(t), t.TempDir())
 	r.create(shopRepository(h.url, func(s *v1alpha1.GitRepositorySpec) { s.SecretRef = &corev1.LocalObjectReference{Name: "git"} }))
-	r.until("no secret", func(_ *v1alpha1.GitRepository, c metav1.Condition) bool { return c.Reason == ReasonAuthenticationFailed })
+	r.until("no secret", func(_ *v1alpha1.GitRepository, c metav1.Condition) bool {
+		return c.Reason == ReasonAuthenticationFailed
+	})
 	r.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: shop.Namespace, Name: "git"},
 		Data: map[string][]byte{"username": []byte("robot"), "password": []byte("s3cret")}})
 	r.untilCommit(first)

@@ -20,14 +20,14 @@ import (
 
 // gitHost is a real git server with one repository and a working copy to push from.
 type gitHost struct {
-	t      *testing.T
+	t      testing.TB
 	server *httptest.Server
 	// bare is the repository's folder at the server, work the clone.
 	root, bare, work string
 	url              string
 }
 
-func newHost(t *testing.T, opts gitserver.Options) *gitHost {
+func newHost(t testing.TB, opts gitserver.Options) *gitHost {
 	t.Helper()
 	h := &gitHost{t: t, root: t.TempDir()}
 	opts.Root = h.root
@@ -65,7 +65,7 @@ func (h *gitHost) push(message string, files map[string]string) string {
 	return commit
 }
 
-func commitIn(t *testing.T, dir, message string, files map[string]string) string {
+func commitIn(t testing.TB, dir, message string, files map[string]string) string {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		full := filepath.Join(dir, name)
@@ -88,7 +88,7 @@ func commitIn(t *testing.T, dir, message string, files map[string]string) string
 }
 
 // git runs the real git, away from the settings of whoever runs the tests.
-func git(t *testing.T, dir string, args ...string) string {
+func git(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	out, err := tryGit(dir, args...)
 	if err != nil {
@@ -109,7 +109,7 @@ func tryGit(dir string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-func newTestMirrors(t *testing.T, dir string, opts Options) *Mirrors {
+func newTestMirrors(t testing.TB, dir string, opts Options) *Mirrors {
 	t.Helper()
 	m, err := NewMirrors(dir, opts)
 	if err != nil {
@@ -123,7 +123,7 @@ func newTestMirrors(t *testing.T, dir string, opts Options) *Mirrors {
 	return m
 }
 
-func openTest(t *testing.T, m *Mirrors, url string) (*Mirror, Location) {
+func openTest(t testing.TB, m *Mirrors, url string) (*Mirror, Location) {
 	t.Helper()
 	l, err := ParseURL(url)
 	if err != nil {
@@ -136,14 +136,14 @@ func openTest(t *testing.T, m *Mirrors, url string) (*Mirror, Location) {
 	return r, l
 }
 
-func fetchTest(t *testing.T, r *Mirror, l Location, also ...string) {
+func fetchTest(t testing.TB, r *Mirror, l Location, also ...string) {
 	t.Helper()
 	if err := r.Fetch(testContext(t), l, Credentials{}, also...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func testContext(t *testing.T) context.Context {
+func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -151,7 +151,7 @@ func testContext(t *testing.T) context.Context {
 }
 
 // treeAt is the tree of a branch, tag or commit of the mirror.
-func treeAt(t *testing.T, r *Mirror, l Location, ref string) fs.FS {
+func treeAt(t testing.TB, r *Mirror, l Location, ref string) fs.FS {
 	t.Helper()
 	at, err := anyRef(r.current(), ref)
 	if err != nil {
@@ -164,7 +164,7 @@ func treeAt(t *testing.T, r *Mirror, l Location, ref string) fs.FS {
 	return rev.Tree
 }
 
-func readTest(t *testing.T, tree fs.FS, name string) string {
+func readTest(t testing.TB, tree fs.FS, name string) string {
 	t.Helper()
 	b, err := fs.ReadFile(tree, name)
 	if err != nil {

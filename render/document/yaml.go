@@ -110,17 +110,26 @@ func syntaxProblem(file string, c chunk, err error) api.Problem {
 	return p
 }
 
-// maxBlamed bounds the text that is parsed again to find the line of a mistake, in bytes.
-const maxBlamed = 256 << 10
+// The bounds of finding the line of a mistake by parsing again, in bytes: of the document,
+// and of all that is parsed.
+const (
+	maxBlamed  = 256 << 10
+	maxReparse = 8 << 20
+)
 
 // blame finds the line, from 0, that makes a document invalid: the one after the longest
 // beginning that is valid. The parser's own answer is the start of the mapping or list
 // that the mistake is in, which may be a screen away.
 func blame(text []byte) int {
 	lines := bytes.SplitAfter(text, []byte{'\n'})
+	budget := maxReparse
 	valid := func(k int) bool {
+		prefix := bytes.Join(lines[:k], nil)
+		if budget -= len(prefix) + 1; budget < 0 {
+			return false
+		}
 		var doc yaml.Node
-		err := yaml.NewDecoder(bytes.NewReader(bytes.Join(lines[:k], nil))).Decode(&doc)
+		err := yaml.NewDecoder(bytes.NewReader(prefix)).Decode(&doc)
 		return err == nil || errors.Is(err, io.EOF)
 	}
 	good := 0

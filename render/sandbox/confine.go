@@ -25,6 +25,8 @@ func confine(l Limits) error {
 	// Deep recursion ends at once instead of after a gigabyte. A stack grows by being
 	// copied to one of twice the size, so that several times its size must fit.
 	debug.SetMaxStack(int(min(l.Memory/8, 64<<20)))
+	// Short work needs little collecting; near the limit there is much of it.
+	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(l.Memory / 4 * 3)
 	// The kernel's limit is the wall behind the watch: a Go program that runs into it may
 	// crash in ways that do not tell why.

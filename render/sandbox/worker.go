@@ -38,6 +38,9 @@ type Worker struct {
 	reason string
 }
 
+// maxStart is how long a child may take to start, on a machine however busy.
+const maxStart = 30 * time.Second
+
 // start runs a child and waits until it is confined.
 func start(exe []string, env []string, l Limits) (*Worker, error) {
 	w := &Worker{limits: l, cmd: exec.Command(exe[0], exe[1:]...), stderr: &tail{}, exited: make(chan struct{})}
@@ -67,7 +70,7 @@ func start(exe []string, env []string, l Limits) (*Worker, error) {
 		_ = w.cmd.Wait()
 		close(w.exited)
 	}()
-	stop := time.AfterFunc(l.Wall, func() { w.kill("it did not start") })
+	stop := time.AfterFunc(maxStart, func() { w.kill("it did not start") })
 	f, err := readFrame(w.out, l.Output)
 	stop.Stop()
 	var hello ready
@@ -201,7 +204,7 @@ func (w *Worker) death(ctx context.Context, cause error) error {
 		return &Death{Reason: tooMuchMemory(w.limits)}
 	case strings.Contains(said, "stack overflow"), strings.Contains(said, "stack exceeds"):
 		return &Death{Reason: "nests or recurses too deeply: the stack overflowed"}
-	case strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"), strings.Contains(said, "ENOMEM"):
+	case strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"), strings.Contains(said, "failed to allocate"):
 		return &Death{Reason: tooMuchMemory(w.limits)}
 	}
 	first, _, _ := strings.Cut(said, "\n")

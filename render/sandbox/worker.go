@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,16 +42,43 @@ type Worker struct {
 // maxStart is how long a child may take to start, on a machine however busy.
 const maxStart = 30 * time.Second
 
-// start runs a child and waits until it is confined.
+// start runs a child and waits until it is confined. As root it gets a network namespace
+// of its own besides; where root may not make one (in a container), the filter of system
+// calls alone keeps it off the network.
 func start(exe []string, env []string, l Limits) (*Worker, error) {
+	var w *Worker
+	err := error(syscall.EPERM)
+	if os.Geteuid() == 0 {
+		w, err = spawn(exe, env, l, syscall.CLONE_NEWNET|syscall.CLONE_NEWIPC)
+	}
+	if errors.Is(err, syscall.EPERM) {
+		w, err = spawn(exe, env, l, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	stop := time.AfterFunc(maxStart, func() { w.kill("it did not start") })
+	f, err := readFrame(w.out, l.Output)
+	stop.Stop()
+	var hello ready
+	if err == nil && f.Kind == frameReady {
+		err = json.Unmarshal(f.Body, &hello)
+	}
+	if err != nil || f.Kind != frameReady {
+		w.Close()
+		return nil, fmt.Errorf("%s did not start as a render child: %s", exe[0], strings.TrimSpace(w.stderr.String()))
+	}
+	w.Unconfined = hello.Unconfined
+	return w, nil
+}
+
+// spawn starts the process, in new namespaces if asked.
+func spawn(exe []string, env []string, l Limits, namespaces uintptr) (*Worker, error) {
 	w := &Worker{limits: l, cmd: exec.Command(exe[0], exe[1:]...), stderr: &tail{}, exited: make(chan struct{})}
-	w.cmd.Env = append(env, l.environment()...)
+	w.cmd.Env = append(slices.Clone(env), l.environment()...)
 	w.cmd.Dir = "/"
 	w.cmd.Stderr = w.stderr
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if os.Geteuid() == 0 {
-		w.cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC
-	}
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: namespaces}
 	var err error
 	if w.in, err = w.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -70,18 +98,6 @@ func start(exe []string, env []string, l Limits) (*Worker, error) {
 		_ = w.cmd.Wait()
 		close(w.exited)
 	}()
-	stop := time.AfterFunc(maxStart, func() { w.kill("it did not start") })
-	f, err := readFrame(w.out, l.Output)
-	stop.Stop()
-	var hello ready
-	if err == nil && f.Kind == frameReady {
-		err = json.Unmarshal(f.Body, &hello)
-	}
-	if err != nil || f.Kind != frameReady {
-		w.Close()
-		return nil, fmt.Errorf("%s did not start as a render child: %s", exe[0], strings.TrimSpace(w.stderr.String()))
-	}
-	w.Unconfined = hello.Unconfined
 	return w, nil
 }
 

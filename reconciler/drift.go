@@ -46,7 +46,12 @@ func unchanged() func(watch.EventType, client.Object) bool {
 			delete(seen, o.GetUID())
 			return false
 		}
-		now := fmt.Sprint(o.GetGeneration(), o.GetLabels(), o.GetAnnotations(), o.GetDeletionTimestamp() != nil)
+		version := fmt.Sprint(o.GetGeneration())
+		if o.GetGeneration() == 0 {
+			// A kind without a status, such as a ConfigMap: every change counts.
+			version = o.GetResourceVersion()
+		}
+		now := fmt.Sprint(version, o.GetLabels(), o.GetAnnotations(), o.GetDeletionTimestamp() != nil)
 		last, known := seen[o.GetUID()]
 		seen[o.GetUID()] = now
 		return known && last == now

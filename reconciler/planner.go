@@ -192,12 +192,8 @@ func problemsFrom(o api.DesiredObject, err error) ([]api.Problem, bool) {
 }
 
 func problem(o api.DesiredObject, field, message string) api.Problem {
-	line := o.Origin.Line
-	if l, ok := o.Origin.FieldLines[field]; ok {
-		line = l
-	}
 	return api.Problem{
-		File: o.Origin.File, Line: line, Via: o.Origin.Via,
+		File: o.Origin.File, Line: o.Origin.LineOf(field), Via: o.Origin.Via,
 		Object: api.ObjectName(o.Unstructured), Field: field, Message: message,
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -17,23 +16,37 @@ import (
 
 // How the embedded etcd is tuned: one member without peers, small in memory, quick to elect itself.
 const (
-	tick           = 20  // ms
-	election       = 100 // ms
-	snapshotEvery  = 2000
-	keptEntries    = 200
-	quotaBytes     = 1 << 30
-	keptRevisions  = "5000"
-	defragMB       = 64
-	progressNotify = time.Minute
+	tick          = 20  // ms
+	election      = 100 // ms
+	snapshotEvery = 2000
+	keptEntries   = 200
+	quotaBytes    = 1 << 30
+	keptRevisions = "5000"
+	defragMB      = 64
 )
 
-// startEmbedded runs a one-member etcd on dir. It opens no socket at all: the client calls the
-// server's functions directly, so that nothing outside of this process can reach live state.
-func startEmbedded(ctx context.Context, dir string, noSync bool, log *slog.Logger) (*embed.Etcd, error) {
+// socketName is the embedded etcd's only listener, below the data directory: a unix socket that, as the
+// directory's mode is 0700, only the machine's administrator can open. It is for looking at live state
+// and for repairs (`etcdctl --endpoints unix:///…`); this process does not use it.
+const socketName = "etcd.sock"
+
+// maxSocketPath is what the kernel allows for a socket's path; below a longer one there is no socket.
+const maxSocketPath = 107
+
+// Socket is the endpoint of the embedded etcd that runs on a data directory.
+func Socket(dataDir string) string { return "unix://" + filepath.Join(dataDir, socketName) }
+
+// startEmbedded runs a one-member etcd on dir. It opens no network address: the client calls the
+// server's functions directly.
+func startEmbedded(ctx context.Context, o Options) (*embed.Etcd, error) {
+	dir, log := o.DataDir, o.Log
 	cfg := embed.NewConfig()
 	cfg.Name = "slipway"
 	cfg.Dir = filepath.Join(dir, "etcd")
 	cfg.ListenPeerUrls, cfg.ListenClientUrls = nil, nil
+	if socket := filepath.Join(dir, socketName); len(socket) <= maxSocketPath {
+		cfg.ListenClientUrls = []url.URL{{Scheme: "unix", Path: socket}}
+	}
 	// An address that etcd records for its only member and that nobody ever dials.
 	nowhere := url.URL{Scheme: "http", Host: "127.0.0.1:1"}
 	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{nowhere}, []url.URL{nowhere}
@@ -44,9 +57,9 @@ func startEmbedded(ctx context.Context, dir string, noSync bool, log *slog.Logge
 	cfg.QuotaBackendBytes = quotaBytes
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModeRevision, keptRevisions
 	cfg.BootstrapDefragThresholdMegabytes = defragMB
-	cfg.WatchProgressNotifyInterval = progressNotify
+	cfg.WatchProgressNotifyInterval = o.bookmarkEvery
 	cfg.EnableGRPCGateway = false
-	cfg.UnsafeNoFsync = noSync
+	cfg.UnsafeNoFsync = o.NoSync
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(slogCore{log.With("component", "etcd")}))
 
 	e, err := embed.StartEtcd(cfg)

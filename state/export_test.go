@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -37,5 +38,5 @@ func (c *Client) DeleteRaw(ctx context.Context, key string) error {
 	return err
 }
 
-// Progress asks etcd for what it otherwise sends after a minute of silence.
-func (c *Client) Progress(ctx context.Context) error { return c.kv.RequestProgress(ctx) }
+// WithBookmarksEvery shortens the silence after which a watch tells its revision.
+func (o Options) WithBookmarksEvery(d time.Duration) Options { o.bookmarkEvery = d; return o }

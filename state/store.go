@@ -61,6 +61,9 @@ type Options struct {
 	Now func() time.Time
 	// Log gets warnings; default slog.Default.
 	Log *slog.Logger
+
+	// bookmarkEvery is how long a watch is silent before it tells its revision.
+	bookmarkEvery time.Duration
 }
 
 // Store is an open connection to live state, and the etcd behind it where that is embedded.
@@ -117,6 +120,9 @@ func (o *Options) complete() error {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.bookmarkEvery == 0 {
+		o.bookmarkEvery = time.Minute
+	}
 	if o.EventTTL <= 0 {
 		o.EventTTL = DefaultEventTTL
 	}
@@ -147,7 +153,7 @@ func (s *Store) embed(ctx context.Context, o Options) (err error) {
 	if s.lock, err = lockDir(ctx, o.DataDir); err != nil {
 		return err
 	}
-	if s.etcd, err = startEmbedded(ctx, o.DataDir, o.NoSync, o.Log); err != nil {
+	if s.etcd, err = startEmbedded(ctx, o); err != nil {
 		return err
 	}
 	s.kv = v3client.New(s.etcd.Server)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -124,9 +126,9 @@ func (w *watcher) follow(ctx context.Context) error {
 	if w.bookmarks {
 		opts = append(opts, clientv3.WithProgressNotify())
 	}
-	etcd := ctx
-	if !w.c.embedded {
-		etcd = clientv3.WithRequireLeader(ctx)
+	etcd := clientv3.WithRequireLeader(ctx)
+	if w.c.embedded {
+		etcd = ownStream(ctx)
 	}
 	for resp := range w.c.kv.Watch(etcd, w.scan.from, opts...) {
 		if resp.CompactRevision != 0 {
@@ -151,6 +153,15 @@ func (w *watcher) follow(ctx context.Context) error {
 	}
 	return nil
 }
+
+// ownStream gives a watch of the embedded etcd a stream of its own. etcd's client puts watches whose
+// contexts carry the same metadata on one stream, and the pipe that stands for the network inside of a
+// process has no buffer: one watch being cancelled while another is sent to blocks both ends for ever.
+func ownStream(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "slipway-watch", strconv.FormatUint(streams.Add(1), 10))
+}
+
+var streams atomic.Uint64
 
 // existing sends what there is and leaves rev at the revision it was read at.
 func (w *watcher) existing(ctx context.Context) error {

@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -116,7 +117,7 @@ func TestWatchBeginsWithWhatExists(t *testing.T) {
 
 func TestBookmarksTellTheRevision(t *testing.T) {
 	t.Parallel()
-	c, ctx := open(t, state.Options{DataDir: t.TempDir()}).Client(), t.Context()
+	c, ctx := open(t, state.Options{DataDir: t.TempDir()}.WithBookmarksEvery(100*time.Millisecond)).Client(), t.Context()
 	marked, err := c.Watch(ctx, &corev1.ConfigMapList{}, &client.ListOptions{Raw: &metav1.ListOptions{AllowWatchBookmarks: true}})
 	must(t, err)
 	defer marked.Stop()
@@ -130,7 +131,6 @@ func TestBookmarksTellTheRevision(t *testing.T) {
 	must(t, c.Create(ctx, p)) // no event here, but a later revision
 	var mark client.Object
 	eventually(t, "a bookmark", func() bool {
-		must(t, c.Progress(ctx))
 		select {
 		case ev := <-marked.ResultChan():
 			mark = ev.Object.(client.Object)
@@ -206,5 +206,48 @@ func TestWatchEndsWithTheStore(t *testing.T) {
 	must(t, err)
 	s.Close()
 	for range w.ResultChan() {
+	}
+}
+
+// Watches that end must not hold up those that go on: on a stream that watches of one process share,
+// etcd's client and server can block each other for ever.
+func TestWatchesThatEndHoldUpNoOther(t *testing.T) {
+	c := statetest.New(t)
+	const others, writes = 60, 200
+	lasting, err := c.Watch(t.Context(), &corev1.ConfigMapList{})
+	must(t, err)
+	defer lasting.Stop()
+	done := make(chan error, 1)
+	go func() {
+		for i := range writes {
+			cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: fmt.Sprintf("c%d", i)}}
+			if err := c.Create(t.Context(), cm); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for range others {
+		w, err := c.Watch(t.Context(), &corev1.ConfigMapList{})
+		must(t, err)
+		time.AfterFunc(time.Millisecond, w.Stop)
+	}
+	for range writes {
+		next(t, lasting)
+	}
+	must(t, <-done)
+}
+
+func TestAdministratorReachesLiveState(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	server := open(t, state.Options{DataDir: dir, NoSync: true})
+	must(t, server.Client().Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "a"}}))
+	admin := open(t, state.Options{Endpoints: []string{state.Socket(dir)}, KeyFile: filepath.Join(dir, "seal.key")})
+	var list corev1.ConfigMapList
+	must(t, admin.Client().List(t.Context(), &list))
+	if len(list.Items) != 1 {
+		t.Errorf("%d config maps", len(list.Items))
 	}
 }

@@ -41,7 +41,7 @@ func newCluster(t *testing.T) *cluster {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		loop.Run(ctx, k.c, slog.New(slog.DiscardHandler), loop.Controller{
+		loop.Run(ctx, k.c, slog.New(slog.NewTextHandler(k.t.Output(), nil)), loop.Controller{
 			Name: "node", Watches: []loop.Watch{{List: &corev1.PodList{}}}, Reconcile: k.node,
 		})
 	}()
@@ -54,7 +54,7 @@ func newCluster(t *testing.T) *cluster {
 // start runs the controllers under test, as a process of its own would.
 func (k *cluster) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	log := slog.New(slog.DiscardHandler)
+	log := slog.New(slog.NewTextHandler(k.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

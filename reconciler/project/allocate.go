@@ -1,0 +1,153 @@
+package project
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+
+	projectv1 "github.com/openshift/api/project/v1"
+
+	"slipway.dev/slipway/api"
+)
+
+// The blocks that OpenShift allocates from: 10000 ids each, from 1000000000 up.
+const (
+	blockStart = 1_000_000_000
+	blockSize  = 10_000
+	// firstNetID is the first virtual network id that a project can have; 0 is global.
+	firstNetID = 10
+	maxNetID   = 1<<24 - 1
+)
+
+// ChangeNetworkAnnotation asks for another virtual network: `global`, `join:<project>`
+// or `isolate`. Where OpenShift acts once and removes it, here it is a wish that holds
+// as long as it is there.
+const ChangeNetworkAnnotation = "pod.network.openshift.io/multitenant.change-network"
+
+// Allocate returns the annotations that a project should have, given all projects. What
+// it has already it keeps, unless an older project has the same; then, and in the
+// beginning, it gets the lowest free block and the lowest free network. Project default
+// is in network 0, which reaches everybody and is reached by everybody.
+func Allocate(p *projectv1.Project, all []projectv1.Project) (map[string]string, error) {
+	others := make([]*projectv1.Project, 0, len(all))
+	for i := range all {
+		if all[i].Name != p.Name {
+			others = append(others, &all[i])
+		}
+	}
+	want := maps.Clone(p.Annotations)
+	if want == nil {
+		want = map[string]string{}
+	}
+	block, err := blockOf(p, others)
+	if err != nil {
+		return nil, err
+	}
+	rangeText := fmt.Sprintf("%d/%d", blockStart+block*blockSize, blockSize)
+	want[api.UIDRangeAnnotation] = rangeText
+	want[api.SupplementalGroupsAnnotation] = rangeText
+	want[api.MCSAnnotation] = levels(block)
+	id, err := netID(p, others)
+	if err != nil {
+		return nil, err
+	}
+	want[api.NetIDAnnotation] = strconv.Itoa(id)
+	return want, nil
+}
+
+func blockOf(p *projectv1.Project, others []*projectv1.Project) (int, error) {
+	used := map[int]bool{}
+	own, has := readBlock(p)
+	for _, o := range others {
+		if b, ok := readBlock(o); ok {
+			used[b] = true
+			has = has && (b != own || older(p, o))
+		}
+	}
+	if has {
+		return own, nil
+	}
+	for b := range (1<<31 - 1 - blockStart) / blockSize {
+		if !used[b] {
+			return b, nil
+		}
+	}
+	return 0, fmt.Errorf("project %s: every block of user ids is given", p.Name)
+}
+
+func readBlock(p *projectv1.Project) (int, bool) {
+	first, _, _ := strings.Cut(p.Annotations[api.UIDRangeAnnotation], "/")
+	n, err := strconv.Atoi(first)
+	if err != nil || n < blockStart || (n-blockStart)%blockSize != 0 {
+		return 0, false
+	}
+	return (n - blockStart) / blockSize, true
+}
+
+// levels are two different SELinux categories of 1024, counted as OpenShift does.
+func levels(n int) string {
+	for a := 1; a < 1024; a++ {
+		if n < a {
+			return fmt.Sprintf("s0:c%d,c%d", a, n)
+		}
+		n -= a
+	}
+	return "s0"
+}
+
+func netID(p *projectv1.Project, others []*projectv1.Project) (int, error) {
+	change := p.Annotations[ChangeNetworkAnnotation]
+	target, joins := strings.CutPrefix(change, "join:")
+	switch {
+	case p.Name == "default" || change == "global":
+		return 0, nil
+	case joins:
+		for _, o := range others {
+			if o.Name == target {
+				if id, ok := readNetID(o); ok {
+					return id, nil
+				}
+				return 0, fmt.Errorf("project %s: project %s, whose network it joins, has none yet", p.Name, target)
+			}
+		}
+		return 0, fmt.Errorf("project %s: annotation %s: no project %s", p.Name, ChangeNetworkAnnotation, target)
+	case change != "" && change != "isolate":
+		return 0, fmt.Errorf("project %s: annotation %s: %q is none of global, isolate, join:<project>", p.Name, ChangeNetworkAnnotation, change)
+	}
+	used := map[int]bool{}
+	own, has := readNetID(p)
+	has = has && own >= firstNetID
+	for _, o := range others {
+		id, ok := readNetID(o)
+		if !ok {
+			continue
+		}
+		used[id] = true
+		// One that joined this project's network does not contest it.
+		guest := o.Annotations[ChangeNetworkAnnotation] == "join:"+p.Name
+		has = has && (id != own || guest || older(p, o))
+	}
+	if has {
+		return own, nil
+	}
+	for id := firstNetID; id <= maxNetID; id++ {
+		if !used[id] {
+			return id, nil
+		}
+	}
+	return 0, fmt.Errorf("project %s: every virtual network is given", p.Name)
+}
+
+func readNetID(p *projectv1.Project) (int, bool) {
+	id, err := strconv.Atoi(p.Annotations[api.NetIDAnnotation])
+	return id, err == nil && id >= 0 && id <= maxNetID
+}
+
+// older says which of two projects keeps what both have.
+func older(a, b *projectv1.Project) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Name < b.Name
+}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -145,8 +146,8 @@ func (a *Agent) Controllers() []loop.Controller {
 			Name: "pods-on-node",
 			Watches: []loop.Watch{
 				{List: &corev1.PodList{}, Keys: a.mine},
-				{List: &corev1.ConfigMapList{}, Keys: func(o client.Object) []loop.Key { return a.refs.users("ConfigMap", o) }},
-				{List: &corev1.SecretList{}, Keys: func(o client.Object) []loop.Key { return a.refs.users("Secret", o) }},
+				{List: &corev1.ConfigMapList{}, Keys: func(o client.Object) []loop.Key { return a.tryAgain(a.refs.users("ConfigMap", o)) }},
+				{List: &corev1.SecretList{}, Keys: func(o client.Object) []loop.Key { return a.tryAgain(a.refs.users("Secret", o)) }},
 			},
 			Wake: a.wakes, Workers: a.Workers, Reconcile: a.reconcile,
 		},
@@ -201,6 +202,19 @@ func (a *Agent) remember(uid types.UID, f func(*memory)) {
 		a.memories[uid] = m
 	}
 	f(m)
+}
+
+// tryAgain lets containers that could not be made be tried again at once, since what
+// they refer to has changed.
+func (a *Agent) tryAgain(keys []loop.Key) []loop.Key {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range a.memories {
+		if slices.Contains(keys, m.key) {
+			clear(m.failures)
+		}
+	}
+	return keys
 }
 
 // forget drops the memories of every pod of a name.

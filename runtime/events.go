@@ -54,7 +54,7 @@ func (a *Agent) listen(ctx context.Context, known map[loop.Key]bool) error {
 	for {
 		select {
 		case m := <-messages:
-			if k := keyOf(m.Actor.Attributes); k.Name != "" {
+			if k := keyOf(m.Actor.Attributes); k.Name != "" && concerns(m.Action) {
 				known[k] = true
 				a.fromOutside(m)
 				a.wakeAll(ctx, []loop.Key{k})
@@ -63,6 +63,16 @@ func (a *Agent) listen(ctx context.Context, known map[loop.Key]bool) error {
 			return err
 		}
 	}
+}
+
+// concerns says whether an event may change what runs; the commands of probes, for
+// one, do not.
+func concerns(action events.Action) bool {
+	switch action {
+	case events.ActionStart, events.ActionKill, events.ActionDie, events.ActionOOM, events.ActionDestroy, events.ActionPause, events.ActionUnPause:
+		return true
+	}
+	return false
 }
 
 func keyOf(labels map[string]string) loop.Key {

@@ -40,7 +40,12 @@ func (a *Agent) reconcile(ctx context.Context, key loop.Key) (loop.Result, error
 		}
 		if len(p.Actions) == 0 {
 			a.refresh(ctx, key, w)
-			return loop.Result{After: p.After}, a.report(ctx, key, w, p)
+			err := a.report(ctx, key, w, p)
+			if apierrors.IsConflict(err) {
+				// The pod changed since it was read: look again.
+				return loop.Result{After: time.Millisecond}, nil
+			}
+			return loop.Result{After: p.After}, err
 		}
 	}
 	return loop.Result{}, fmt.Errorf("pod %s does not settle", key)
@@ -175,7 +180,7 @@ func (a *Agent) report(ctx context.Context, key loop.Key, w World, p Plan) error
 	}
 	next := w.Pod.DeepCopy()
 	next.Status = status
-	err := a.Client.Status().Patch(ctx, next, client.MergeFrom(w.Pod))
+	err := a.Client.Status().Patch(ctx, next, client.MergeFromWithOptions(w.Pod, client.MergeFromWithOptimisticLock{}))
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

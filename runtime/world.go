@@ -172,6 +172,8 @@ func (w World) before(c Container) (last Container, found bool) {
 
 // sandbox is the sandbox that runs, of the pod that is wanted.
 func (w World) sandbox() (Container, bool) {
-	c, found := w.latest(Sandbox, "")
-	return c, found && c.State == Running
+	if c, found := w.latest(Sandbox, ""); found && c.State == Running {
+		return c, true
+	}
+	return Container{}, false
 }

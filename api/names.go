@@ -16,6 +16,9 @@ const (
 	// NetIDAnnotation is a Project's virtual network id, a decimal from 10 up; 0 is the
 	// project `default`, which everybody reaches and which reaches everybody.
 	NetIDAnnotation = "slipway.dev/netid"
+	// NetIDFromAnnotation says why a Project's virtual network is not its own: `global` or
+	// `join:<project>`.
+	NetIDFromAnnotation = "slipway.dev/netid-from"
 	// ServiceAddressAnnotation repeats spec.clusterIP once it is known to be the
 	// Service's alone.
 	ServiceAddressAnnotation = "slipway.dev/cluster-ip"
@@ -24,4 +27,4 @@ const (
 // allocated annotations are given by Slipway and never by a repository: a project that
 // chose its own network id could listen in on another's, and a service that passed for
 // one whose address was checked could take another's traffic.
-var allocated = []string{UIDRangeAnnotation, SupplementalGroupsAnnotation, MCSAnnotation, NetIDAnnotation, ServiceAddressAnnotation}
+var allocated = []string{UIDRangeAnnotation, SupplementalGroupsAnnotation, MCSAnnotation, NetIDAnnotation, NetIDFromAnnotation, ServiceAddressAnnotation}

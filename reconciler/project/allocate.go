@@ -48,11 +48,15 @@ func Allocate(p *projectv1.Project, all []projectv1.Project) (map[string]string,
 	want[api.UIDRangeAnnotation] = rangeText
 	want[api.SupplementalGroupsAnnotation] = rangeText
 	want[api.MCSAnnotation] = levels(block)
-	id, err := netID(p, others)
+	id, from, err := netID(p, others)
 	if err != nil {
 		return nil, err
 	}
 	want[api.NetIDAnnotation] = strconv.Itoa(id)
+	delete(want, api.NetIDFromAnnotation)
+	if from != "" {
+		want[api.NetIDFromAnnotation] = from
+	}
 	return want, nil
 }
 
@@ -96,47 +100,55 @@ func levels(n int) string {
 	return "s0"
 }
 
-func netID(p *projectv1.Project, others []*projectv1.Project) (int, error) {
-	change := p.Annotations[ChangeNetworkAnnotation]
-	target, joins := strings.CutPrefix(change, "join:")
-	switch {
-	case p.Name == "default" || change == "global":
-		return 0, nil
-	case joins:
-		for _, o := range others {
-			if o.Name == target {
-				if id, ok := readNetID(o); ok {
-					return id, nil
-				}
-				return 0, fmt.Errorf("project %s: project %s, whose network it joins, has none yet", p.Name, target)
-			}
-		}
-		return 0, fmt.Errorf("project %s: annotation %s: no project %s", p.Name, ChangeNetworkAnnotation, target)
+// netID returns a project's virtual network, and what asked for it if it is not the
+// project's own.
+func netID(p *projectv1.Project, others []*projectv1.Project) (id int, from string, err error) {
+	switch change := p.Annotations[ChangeNetworkAnnotation]; {
+	case p.Name == "default":
+		return 0, "", nil
+	case change == "global":
+		return 0, change, nil
+	case strings.HasPrefix(change, "join:"):
+		id, err := joined(p, strings.TrimPrefix(change, "join:"), others)
+		return id, change, err
 	case change != "" && change != "isolate":
-		return 0, fmt.Errorf("project %s: annotation %s: %q is none of global, isolate, join:<project>", p.Name, ChangeNetworkAnnotation, change)
+		return 0, "", fmt.Errorf("project %s: annotation %s: %q is none of global, isolate, join:<project>", p.Name, ChangeNetworkAnnotation, change)
 	}
 	used := map[int]bool{}
 	own, has := readNetID(p)
-	has = has && own >= firstNetID
+	has = has && own >= firstNetID && p.Annotations[api.NetIDFromAnnotation] == ""
 	for _, o := range others {
 		id, ok := readNetID(o)
 		if !ok {
 			continue
 		}
 		used[id] = true
-		// One that joined this project's network does not contest it.
-		guest := o.Annotations[ChangeNetworkAnnotation] == "join:"+p.Name
+		// A guest in this project's network does not contest it.
+		guest := o.Annotations[api.NetIDFromAnnotation] != ""
 		has = has && (id != own || guest || older(p, o))
 	}
 	if has {
-		return own, nil
+		return own, "", nil
 	}
 	for id := firstNetID; id <= maxNetID; id++ {
 		if !used[id] {
-			return id, nil
+			return id, "", nil
 		}
 	}
-	return 0, fmt.Errorf("project %s: every virtual network is given", p.Name)
+	return 0, "", fmt.Errorf("project %s: every virtual network is given", p.Name)
+}
+
+// joined is the virtual network of the project that p joins.
+func joined(p *projectv1.Project, target string, others []*projectv1.Project) (int, error) {
+	for _, o := range others {
+		if o.Name == target {
+			if id, ok := readNetID(o); ok {
+				return id, nil
+			}
+			return 0, fmt.Errorf("project %s: project %s, whose network it joins, has none yet", p.Name, target)
+		}
+	}
+	return 0, fmt.Errorf("project %s: annotation %s: there is no project %s", p.Name, ChangeNetworkAnnotation, target)
 }
 
 func readNetID(p *projectv1.Project) (int, bool) {

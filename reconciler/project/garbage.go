@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
@@ -38,82 +38,93 @@ func readKey(key loop.Key) (api.Kind, string, bool) {
 	return api.Kind{}, "", false
 }
 
-// ownerKeys are the keys of an object's owners; known is false if one is of a kind that
-// is not ours, or cannot own it: then nothing is ever concluded about the object.
-func ownerKeys(namespace string, refs []metav1.OwnerReference) (keys []loop.Key, known bool) {
-	known = true
-	for _, ref := range refs {
-		k, ok := kindOf(ref.APIVersion, ref.Kind)
-		switch {
-		case !ok || k.Namespaced && namespace == "":
-			known = false
-		case k.Namespaced:
-			keys = append(keys, keyOf(k, namespace, ref.Name))
-		default:
-			keys = append(keys, keyOf(k, "", ref.Name))
-		}
-	}
-	return keys, known
+// owner is one reference to an owner.
+type owner struct {
+	key loop.Key
+	uid types.UID
+	// known: of a kind that is ours, and that can own the object. Otherwise nothing is
+	// concluded from the reference.
+	known bool
 }
 
-// reconcile looks at an object that has owners, and at the objects of one that is gone.
+func ownersOf(o client.Object) []owner {
+	var all []owner
+	for _, ref := range o.GetOwnerReferences() {
+		k, ok := kindOf(ref.APIVersion, ref.Kind)
+		namespace := ""
+		if k.Namespaced {
+			namespace = o.GetNamespace()
+		}
+		all = append(all, owner{
+			key: keyOf(k, namespace, ref.Name), uid: ref.UID,
+			known: ok && (!k.Namespaced || namespace != ""),
+		})
+	}
+	return all
+}
+
+// reconcile looks at one object both ways: are its owners there, and are there others
+// that name it as theirs but mean one that it is not (any more)?
 func (g *garbage) reconcile(ctx context.Context, key loop.Key) (loop.Result, error) {
-	gone, err := g.collect(ctx, key)
-	if err != nil || !gone {
+	uid, err := g.collect(ctx, key)
+	if err != nil {
 		return loop.Result{}, err
 	}
-	for _, dependent := range g.owned.of(key) {
+	for _, dependent := range g.owned.strangers(key, uid) {
 		if _, err := g.collect(ctx, dependent); err != nil {
 			return loop.Result{}, err
 		}
 	}
-	g.owned.forget(key)
 	return loop.Result{}, nil
 }
 
-// collect deletes an object whose owners are gone, and says whether there is such an
-// object no more. Where an owner has a namesake, the objects of the old one are looked
-// at as well.
-func (g *garbage) collect(ctx context.Context, key loop.Key) (gone bool, err error) {
-	k, name, ok := readKey(key)
-	if !ok {
-		return false, nil
-	}
-	o := objectOf(k)
-	err = g.Client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: name}, o)
+// collect deletes an object whose owners are gone. It returns the object's UID, which is
+// empty where there is none.
+func (g *garbage) collect(ctx context.Context, key loop.Key) (types.UID, error) {
+	k, o, err := g.read(ctx, key)
 	if apierrors.IsNotFound(err) {
-		return true, nil
+		g.owned.forget(key)
+		return "", nil
 	}
 	if err != nil {
-		return false, err
-	}
-	if o.GetDeletionTimestamp() != nil || len(o.GetOwnerReferences()) == 0 {
-		return false, nil
-	}
-	orphan, err := g.orphan(ctx, o)
-	if err != nil || !orphan {
-		return false, err
+		return "", err
 	}
 	uid, rev := o.GetUID(), o.GetResourceVersion()
+	orphan, err := g.orphan(ctx, o)
+	if err != nil || !orphan {
+		return uid, err
+	}
 	err = g.Client.Delete(ctx, o, client.Preconditions{UID: &uid, ResourceVersion: &rev})
 	if client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("%s %s/%s, whose owner is gone: %w", k.Kind, key.Namespace, name, err)
+		return uid, fmt.Errorf("%s %s/%s, whose owner is gone: %w", k.Kind, o.GetNamespace(), o.GetName(), err)
 	}
-	return false, nil
+	return uid, nil
 }
 
-// orphan says whether every owner is gone. A read that fails says nothing about one.
+func (g *garbage) read(ctx context.Context, key loop.Key) (api.Kind, client.Object, error) {
+	k, name, ok := readKey(key)
+	if !ok {
+		return k, nil, fmt.Errorf("%q is no key of an object", key.Name)
+	}
+	o := objectOf(k)
+	return k, o, g.Client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: name}, o)
+}
+
+// orphan says whether an object had owners and every one is gone. A read that fails says
+// nothing about an owner.
 func (g *garbage) orphan(ctx context.Context, o client.Object) (bool, error) {
-	refs := o.GetOwnerReferences()
-	keys, known := ownerKeys(o.GetNamespace(), refs)
-	if !known {
+	owners := ownersOf(o)
+	if len(owners) == 0 || o.GetDeletionTimestamp() != nil {
 		return false, nil
 	}
-	for i, key := range keys {
-		k, name, _ := readKey(key)
-		owner := objectOf(k)
-		err := g.Client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: name}, owner)
-		if err == nil && owner.GetUID() == refs[i].UID {
+	for _, owner := range owners {
+		if !owner.known {
+			return false, nil
+		}
+	}
+	for _, owner := range owners {
+		_, there, err := g.read(ctx, owner.key)
+		if err == nil && there.GetUID() == owner.uid {
 			return false, nil
 		}
 		if client.IgnoreNotFound(err) != nil {

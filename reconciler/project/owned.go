@@ -3,6 +3,7 @@ package project
 import (
 	"sync"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
@@ -11,28 +12,37 @@ import (
 
 // owned remembers which objects name which owner, so that the end of an owner leads to
 // them without a search. It is filled by the very watches that wake the collector, and
-// may name objects that are gone: they are read before anything is concluded.
+// may be behind the times: objects are read before anything is concluded about them.
 type owned struct {
 	mu sync.Mutex
-	// by owner, then by what it owns; guarded by mu
-	by map[loop.Key]map[loop.Key]bool
+	// by owner, then by what it owns: the UID that is named; guarded by mu
+	by map[loop.Key]map[loop.Key]types.UID
+	// owners of what is in by; guarded by mu
+	owners map[loop.Key][]loop.Key
 }
 
-func newOwned() *owned { return &owned{by: map[loop.Key]map[loop.Key]bool{}} }
+func newOwned() *owned {
+	return &owned{by: map[loop.Key]map[loop.Key]types.UID{}, owners: map[loop.Key][]loop.Key{}}
+}
 
 // keys notes an object's owners. Worth a look are an object that has owners, and one that
 // is an owner; most are neither.
 func (o *owned) keys(k api.Kind) func(client.Object) []loop.Key {
 	return func(obj client.Object) []loop.Key {
 		own := keyOf(k, obj.GetNamespace(), obj.GetName())
-		owners, _ := ownerKeys(obj.GetNamespace(), obj.GetOwnerReferences())
+		owners := ownersOf(obj)
 		o.mu.Lock()
 		defer o.mu.Unlock()
+		o.drop(own)
 		for _, owner := range owners {
-			if o.by[owner] == nil {
-				o.by[owner] = map[loop.Key]bool{}
+			if !owner.known {
+				continue
 			}
-			o.by[owner][own] = true
+			if o.by[owner.key] == nil {
+				o.by[owner.key] = map[loop.Key]types.UID{}
+			}
+			o.by[owner.key][own] = owner.uid
+			o.owners[own] = append(o.owners[own], owner.key)
 		}
 		if len(owners) == 0 && len(o.by[own]) == 0 {
 			return nil
@@ -41,18 +51,34 @@ func (o *owned) keys(k api.Kind) func(client.Object) []loop.Key {
 	}
 }
 
-func (o *owned) of(owner loop.Key) []loop.Key {
+// strangers are the objects that name an owner by this key, but another one than that
+// with the UID.
+func (o *owned) strangers(owner loop.Key, uid types.UID) []loop.Key {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	keys := make([]loop.Key, 0, len(o.by[owner]))
-	for k := range o.by[owner] {
-		keys = append(keys, k)
+	var keys []loop.Key
+	for k, named := range o.by[owner] {
+		if named != uid {
+			keys = append(keys, k)
+		}
 	}
 	return keys
 }
 
-func (o *owned) forget(owner loop.Key) {
+// forget drops an object that is gone.
+func (o *owned) forget(own loop.Key) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.by, owner)
+	o.drop(own)
+}
+
+// drop is called with mu held.
+func (o *owned) drop(own loop.Key) {
+	for _, owner := range o.owners[own] {
+		delete(o.by[owner], own)
+		if len(o.by[owner]) == 0 {
+			delete(o.by, owner)
+		}
+	}
+	delete(o.owners, own)
 }

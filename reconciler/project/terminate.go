@@ -35,7 +35,7 @@ func (c projects) terminate(ctx context.Context, p *projectv1.Project) (loop.Res
 		if !content(k) {
 			continue
 		}
-		n, err := c.clear(ctx, p.Name, k)
+		n, err := c.clear(ctx, p, k)
 		if err != nil {
 			return loop.Result{}, err
 		}
@@ -52,10 +52,10 @@ func (c projects) terminate(ctx context.Context, p *projectv1.Project) (loop.Res
 }
 
 // clear deletes a kind's objects in a project, and counts those that were there: an
-// empty round is the proof.
-func (c projects) clear(ctx context.Context, project string, k api.Kind) (int, error) {
+// empty round is the proof. Objects that came after the project's end began are reported.
+func (c projects) clear(ctx context.Context, p *projectv1.Project, k api.Kind) (int, error) {
 	list := listOf(k)
-	if err := c.Client.List(ctx, list, client.InNamespace(project)); err != nil {
+	if err := c.Client.List(ctx, list, client.InNamespace(p.Name)); err != nil {
 		return 0, err
 	}
 	n := 0
@@ -65,9 +65,12 @@ func (c projects) clear(ctx context.Context, project string, k api.Kind) (int, e
 		if !ok || o.GetDeletionTimestamp() != nil {
 			return nil
 		}
+		if came := o.GetCreationTimestamp(); p.DeletionTimestamp.Before(&came) {
+			c.Events.Event(p, corev1.EventTypeWarning, "ProjectTerminating", "%s %s was written into a project that is being deleted", k.Kind, o.GetName())
+		}
 		uid := o.GetUID()
 		if err := c.Client.Delete(ctx, o, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("project %s: delete %s %s: %w", project, k.Kind, o.GetName(), err)
+			return fmt.Errorf("project %s: delete %s %s: %w", p.Name, k.Kind, o.GetName(), err)
 		}
 		return nil
 	})

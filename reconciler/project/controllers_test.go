@@ -1,0 +1,177 @@
+package project_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	projectv1 "github.com/openshift/api/project/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/reconciler/project"
+	"slipway.dev/slipway/state"
+	"slipway.dev/slipway/state/loop"
+	"slipway.dev/slipway/state/statetest"
+)
+
+type events struct {
+	mu      sync.Mutex
+	reasons map[string]bool
+}
+
+func (e *events) Event(_ client.Object, _, reason, _ string, _ ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.reasons == nil {
+		e.reasons = map[string]bool{}
+	}
+	e.reasons[reason] = true
+}
+
+func (e *events) has(reason string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.reasons[reason]
+}
+
+// run runs the controllers until the returned function is called, or the test ends.
+func run(t *testing.T, c *state.Client, ev *events) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		loop.Run(ctx, c, slog.New(slog.DiscardHandler), project.Controllers(project.Deps{Client: c, Events: ev})...)
+	})
+	stop = func() { cancel(); wg.Wait() }
+	t.Cleanup(stop)
+	return stop
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 30 s", what)
+		}
+	}
+}
+
+func shop() *projectv1.Project {
+	return &projectv1.Project{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{projectv1.ProjectRequesterAnnotation: "ann"}}}
+}
+
+func configMap(name string, owners ...client.Object) *corev1.ConfigMap {
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}}
+	for _, o := range owners {
+		cm.OwnerReferences = append(cm.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: o.GetName(), UID: o.GetUID()})
+	}
+	return cm
+}
+
+func gone(t *testing.T, c client.Client, o client.Object) func() bool {
+	return func() bool {
+		err := c.Get(t.Context(), client.ObjectKeyFromObject(o), o)
+		if client.IgnoreNotFound(err) != nil {
+			t.Fatal(err)
+		}
+		return apierrors.IsNotFound(err)
+	}
+}
+
+func TestProjectIsFurnishedAndEmptied(t *testing.T) {
+	t.Parallel()
+	c, ctx, ev := statetest.New(t), t.Context(), &events{}
+	run(t, c, ev)
+	p := shop()
+	must(t, c.Create(ctx, p))
+	eventually(t, "the project is active", func() bool {
+		must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p))
+		return p.Status.Phase == corev1.NamespaceActive
+	})
+	if p.Annotations[api.NetIDAnnotation] != "10" || p.Annotations[api.UIDRangeAnnotation] == "" || len(p.Finalizers) != 1 {
+		t.Errorf("got %v, %v", p.Annotations, p.Finalizers)
+	}
+	for _, name := range []string{"builder", "default", "deployer"} {
+		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &corev1.ServiceAccount{}))
+	}
+	for _, name := range []string{"system:deployers", "system:image-builders", "system:image-pullers", "admin"} {
+		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &rbacv1.RoleBinding{}))
+	}
+	lost := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: "shop"}}
+	must(t, c.Delete(ctx, lost))
+	eventually(t, "a service account that was deleted comes back", func() bool {
+		return c.Get(ctx, client.ObjectKeyFromObject(lost), &corev1.ServiceAccount{}) == nil
+	})
+
+	held := configMap("held")
+	held.Finalizers = []string{"example.com/hold"}
+	must(t, c.Create(ctx, held))
+	must(t, c.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "shop"}}))
+	must(t, c.Delete(ctx, p))
+	eventually(t, "the secret goes", gone(t, c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "shop"}}))
+	must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p))
+	if p.Status.Phase != corev1.NamespaceTerminating {
+		t.Errorf("phase %s", p.Status.Phase)
+	}
+	must(t, c.Get(ctx, client.ObjectKeyFromObject(held), held))
+	held.Finalizers = nil
+	must(t, c.Update(ctx, held))
+	eventually(t, "the project goes with the last of its content", gone(t, c, p))
+}
+
+func TestContentWithoutProjectIsReported(t *testing.T) {
+	t.Parallel()
+	c, ctx, ev := statetest.New(t), t.Context(), &events{}
+	run(t, c, ev)
+	cm := configMap("lonely")
+	must(t, c.Create(ctx, cm))
+	eventually(t, "it is reported", func() bool { return ev.has("ProjectMissing") })
+	must(t, c.Get(ctx, client.ObjectKeyFromObject(cm), cm))
+}
+
+func TestOwnedObjectsGoWithTheirOwners(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	stop := run(t, c, &events{})
+	root, other := configMap("root"), configMap("other")
+	must(t, c.Create(ctx, root))
+	must(t, c.Create(ctx, other))
+	child, both := configMap("child", root), configMap("both", root, other)
+	must(t, c.Create(ctx, child))
+	must(t, c.Create(ctx, both))
+	grandchild := configMap("grandchild", child)
+	must(t, c.Create(ctx, grandchild))
+	foreign := configMap("foreign")
+	foreign.OwnerReferences = []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Widget", Name: "w", UID: "1"}}
+	must(t, c.Create(ctx, foreign))
+	stranger := configMap("stranger", &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "other", UID: types.UID("of an earlier namesake")}})
+	must(t, c.Create(ctx, stranger))
+
+	eventually(t, "what names an earlier namesake goes", gone(t, c, stranger))
+	must(t, c.Delete(ctx, root))
+	eventually(t, "the child goes", gone(t, c, child))
+	eventually(t, "the grandchild goes", gone(t, c, grandchild))
+
+	stop() // what happens while nobody looks is made up for
+	must(t, c.Delete(ctx, other))
+	must(t, c.Create(ctx, configMap("other")))
+	must(t, c.Get(ctx, client.ObjectKeyFromObject(both), both))
+	run(t, c, &events{})
+	eventually(t, "the one with two owners goes after both", gone(t, c, both))
+	must(t, c.Get(ctx, client.ObjectKeyFromObject(foreign), foreign))
+}

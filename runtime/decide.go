@@ -248,10 +248,6 @@ func (w World) newSandbox(p *Plan) {
 	if old, found := w.latest(Sandbox, ""); found {
 		attempt = old.Attempt + 1
 	}
-	if len(w.Containers) > 0 {
-		// The address was in the old sandbox's namespace.
-		p.do(Action{Verb: Detach})
-	}
 	p.do(Action{Verb: CreateSandbox, Attempt: attempt})
 }
 

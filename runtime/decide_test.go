@@ -169,7 +169,7 @@ func TestDecide(t *testing.T) {
 		"without its sandbox a container is killed": {
 			world: scene(has(sandboxed(0, Exited), main(0, Running, time.Minute))), plan: "remove s0; kill main c0",
 		},
-		"then there is a new sandbox": {world: scene(has(main(0, Exited, 0, code(137)))), plan: "detach; create-sandbox #0"},
+		"then there is a new sandbox": {world: scene(has(main(0, Exited, 0, code(137)))), plan: "create-sandbox #0"},
 		"and the container in it":     {world: scene(has(sandboxed(1, Running), main(0, Exited, 0, code(137))), func(w *World) { w.Attached = "s1" }), plan: "start main #1 backoff=10s"},
 		"init containers run in it, too": {
 			world: scene(withInit, has(sandboxed(1, Running), main(0, Exited, 0), initial0("one", Exited, in("s0")), initial0("two", Exited, in("s0"))), func(w *World) { w.Attached = "s1" }),

@@ -11,7 +11,8 @@ import (
 type Network interface {
 	// Attach gives the pod an address in the network namespace of the process sandboxPID.
 	// Called again for the same process, as it is after the agent's restart, it returns
-	// the same address and interrupts nothing. An invalid address: the pod has none.
+	// the same address and interrupts nothing; for another process, that of a new sandbox,
+	// the pod's address moves there. An invalid address: the pod has none.
 	Attach(ctx context.Context, pod types.NamespacedName, sandboxPID int) (netip.Addr, error)
 	// Detach takes the pod's address back. It succeeds if there is none.
 	Detach(ctx context.Context, pod types.NamespacedName) error

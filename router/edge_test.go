@@ -95,6 +95,14 @@ func (e *edge) apply() map[string]Verdict {
 	return byName
 }
 
+// backend is the router's side of a pod; nil if it was not used yet.
+func (e *edge) backend(p *pod) *backend {
+	pools := e.scheduler.pools
+	pools.mu.Lock()
+	defer pools.mu.Unlock()
+	return pools.backends[destination{addr: p.addr.AddrPort()}]
+}
+
 // pod is a real server on an address of its own.
 type pod struct {
 	name   string

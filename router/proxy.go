@@ -20,7 +20,18 @@ type proxy struct {
 
 func newProxy(r *Router) http.Handler {
 	p := &proxy{router: r}
-	p.reverse = &httputil.ReverseProxy{
+	p.reverse = newReverse(p)
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	engine.RedirectTrailingSlash = false
+	// Tenants own every path, so the engine has no routes of its own.
+	engine.NoRoute(func(c *gin.Context) { p.serve(c.Writer, c.Request) })
+	return engine
+}
+
+func newReverse(p *proxy) *httputil.ReverseProxy {
+	r := p.router
+	return &httputil.ReverseProxy{
 		Transport:      &forward{scheduler: r.scheduler, again: r.again, now: r.now},
 		Rewrite:        p.rewrite,
 		ModifyResponse: p.modify,
@@ -29,12 +40,6 @@ func newProxy(r *Router) http.Handler {
 		ErrorLog:       slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
 		FlushInterval:  -1, // what a pod sends goes out at once
 	}
-	gin.SetMode(gin.ReleaseMode)
-	engine := gin.New()
-	engine.RedirectTrailingSlash = false
-	// Tenants own every path, so the engine has no routes of its own.
-	engine.NoRoute(func(c *gin.Context) { p.serve(c.Writer, c.Request) })
-	return engine
 }
 
 func (p *proxy) serve(w http.ResponseWriter, req *http.Request) {

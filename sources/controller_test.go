@@ -67,7 +67,7 @@ func run(t *testing.T, c client.WithWatch, dir string) *running {
 	r.Sources = New(Deps{Client: c, Mirrors: m, Events: r.events})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { loop.Run(ctx, c, slog.New(slog.DiscardHandler), r.Controllers()...) })
+	wg.Go(func() { loop.Run(ctx, c, slog.New(slog.NewTextHandler(t.Output(), nil)), r.Controllers()...) })
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		wg.Wait()
@@ -149,15 +149,23 @@ func TestControllerFollowsARepository(t *testing.T) {
 	if len(repo.Status.Tags) != 1 || repo.Status.Tags[0] != (v1alpha1.GitTag{Name: "v1.0", Commit: second}) {
 		t.Errorf("tags %+v", repo.Status.Tags)
 	}
-	if n := r.events.count("NewArtifact"); n != 2 {
-		t.Errorf("%d events of a new revision: %v", n, r.events.said)
-	}
+	r.told("NewArtifact", 2)
 	rev, err := r.Revision(testContext(t), shop)
 	if err != nil || rev.Commit != second || rev.Branch != "main" || rev.Repository != "slipway/shop" {
 		t.Fatalf("revision %+v, %v", rev, err)
 	}
 	if got := readTest(t, rev.Tree, "f"); got != "2" {
 		t.Errorf("f = %q", got)
+	}
+}
+
+// told waits until exactly n events hold part; they follow the status that they are about.
+func (r *running) told(part string, n int) {
+	r.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); r.events.count(part) != n; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("events %v, want %d of %s", r.events.said, n, part)
+		}
 	}
 }
 
@@ -223,11 +231,7 @@ func TestControllerReportsARewrittenHistory(t *testing.T) {
 	git(t, h.work, "push", "--quiet", "--force", "origin", "HEAD")
 	r.Refresh(shop)
 	r.untilCommit(rewritten)
-	for deadline := time.Now().Add(30 * time.Second); r.events.count("HistoryRewritten") != 1; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("events %v", r.events.said)
-		}
-	}
+	r.told("HistoryRewritten", 1)
 }
 
 func TestControllerUsesTheSecretAndWaitsForIt(t *testing.T) {

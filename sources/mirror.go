@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,11 +41,21 @@ func openMirror(owner *Mirrors, dir string, l Location) (*Mirror, error) {
 	if err := replaceFile(filepath.Join(dir, "config"), []byte(config)); err != nil {
 		return nil, err
 	}
+	if err := sweep(dir); err != nil {
+		return nil, err
+	}
 	known, err := readRefs(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &Mirror{owner: owner, dir: dir, refs: known, objects: openObjects(dir), network: make(chan struct{}, 1), extra: map[string]bool{}}, nil
+	store := openObjects(dir)
+	if damaged(known, store) {
+		if err := errors.Join(store.close(), discard(dir)); err != nil {
+			return nil, err
+		}
+		known, store = refs{names: map[string]plumbing.Hash{}, peeled: map[string]plumbing.Hash{}}, openObjects(dir)
+	}
+	return &Mirror{owner: owner, dir: dir, refs: known, objects: store, network: make(chan struct{}, 1), extra: map[string]bool{}}, nil
 }
 
 // current is what the references were at the last good look.

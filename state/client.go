@@ -20,7 +20,9 @@ import (
 	"slipway.dev/slipway/api"
 )
 
-// Client is live state as controller-runtime's client.WithWatch. Objects may be typed,
+// Client is live state as controller-runtime's client.WithWatch. Reads are linearizable: etcd sends an
+// event before the write is there for a serializable read, and a controller that the event woke would
+// find the world as it was before. Objects may be typed,
 // unstructured, or for reads and patches metadata only. Errors are apierrors that name kind and
 // object. See the package's documentation for what a write goes through.
 type Client struct {
@@ -29,9 +31,6 @@ type Client struct {
 	opts   Options
 	events *expiry
 	log    *slog.Logger
-	// read are the options of every read. The only member of an embedded etcd has by definition
-	// applied everything that it acknowledged, so that asking its peers for leave is not needed.
-	read     []clientv3.OpOption
 	embedded bool
 	life     context.Context
 }
@@ -41,9 +40,6 @@ var _ client.WithWatch = (*Client)(nil)
 func newClient(life context.Context, kv *clientv3.Client, seal *sealer, o Options, embedded bool) *Client {
 	c := &Client{kv: kv, seal: seal, opts: o, log: o.Log, embedded: embedded, life: life}
 	c.events = &expiry{kv: kv, ttl: o.EventTTL, now: time.Now}
-	if embedded {
-		c.read = []clientv3.OpOption{clientv3.WithSerializable()}
-	}
 	return c
 }
 

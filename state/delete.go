@@ -36,7 +36,7 @@ func (c *Client) delete(ctx context.Context, obj client.Object, o *client.Delete
 		return apierrors.NewBadRequest(fmt.Sprintf("delete %s: the propagation policy Orphan is not supported", t))
 	}
 	for {
-		resp, err := c.kv.Get(ctx, t.key, c.read...)
+		resp, err := c.kv.Get(ctx, t.key)
 		if err != nil {
 			return t.failed("delete", err)
 		}

@@ -32,7 +32,7 @@ func (c *Client) Get(ctx context.Context, name client.ObjectKey, obj client.Obje
 	if err != nil {
 		return err
 	}
-	resp, err := c.kv.Get(ctx, t.key, c.read...)
+	resp, err := c.kv.Get(ctx, t.key)
 	if err != nil {
 		return t.failed("get", err)
 	}
@@ -150,7 +150,7 @@ func (c *Client) scan(k *kindInfo, lo *client.ListOptions) (*scan, error) {
 }
 
 func (s *scan) next(ctx context.Context) ([]*mvccpb.KeyValue, error) {
-	opts := append([]clientv3.OpOption{clientv3.WithRange(s.end), clientv3.WithLimit(s.limit), clientv3.WithRev(s.rev)}, s.c.read...)
+	opts := []clientv3.OpOption{clientv3.WithRange(s.end), clientv3.WithLimit(s.limit), clientv3.WithRev(s.rev)}
 	resp, err := s.c.kv.Get(ctx, s.from, opts...)
 	if errors.Is(err, rpctypes.ErrCompacted) {
 		return nil, apierrors.NewResourceExpired(fmt.Sprintf("list %s: revision %d is no longer kept, list anew", s.k.Resource, s.rev))

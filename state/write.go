@@ -52,7 +52,7 @@ func (c *Client) run(ctx context.Context, w write, out client.Object) error {
 	if w.status && !w.hasStatus() {
 		return apierrors.NewGenericServerResponse(404, w.verb, w.GroupResource(), w.name.Name, w.Kind.Kind+" has no status to write", 0, true)
 	}
-	resp, err := c.kv.Get(ctx, w.key, c.read...)
+	resp, err := c.kv.Get(ctx, w.key)
 	if err != nil {
 		return w.failed(w.verb, err)
 	}

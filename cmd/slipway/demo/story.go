@@ -1,0 +1,173 @@
+package demo
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"slipway.dev/slipway/runtime/engine"
+)
+
+// Options of the demo.
+type Options struct {
+	// Once plays everything without waiting for the user, and cleans up.
+	Once bool
+	// Keep leaves the data and what runs in place at the end.
+	Keep bool
+	// ReportFile gets the report as JSON; empty: none.
+	ReportFile string
+	// Dir holds everything the demo makes; default: a new folder, removed at the end.
+	Dir string
+	// Ports are tried from here upwards until a free range is found; default 7080.
+	FirstPort int
+	// Examples are the example repositories and base images.
+	Examples fs.FS
+	// Executable is the slipway binary; default: this one.
+	Executable string
+	Out        io.Writer
+	In         io.Reader
+	Log        *slog.Logger
+}
+
+// step is one step of the story. Its detail is what the user is told.
+type step struct {
+	name string
+	play func(ctx context.Context) (detail string, err error)
+}
+
+// story is a run of the demo.
+type story struct {
+	Options
+	print  printer
+	report Report
+
+	engine *engine.Engine
+	server *server
+	config *clone
+	app    *clone
+
+	// first and second are the commits of the shop that the story builds.
+	first, second string
+	// hosts of the two frontends.
+	devHost, prodHost string
+}
+
+// Run plays the story. The report is written, and everything the demo made is taken
+// away, whatever happens.
+func Run(ctx context.Context, o Options) (err error) {
+	if o.Executable == "" {
+		if o.Executable, err = os.Executable(); err != nil {
+			return err
+		}
+	}
+	s := &story{Options: o, print: printer{o.Out}, devHost: "shop-dev.localhost", prodHost: "shop.localhost"}
+	made := o.Dir == ""
+	if made {
+		// Short, because sockets live below it and a socket's path is at most 108 bytes.
+		if s.Dir, err = os.MkdirTemp("", "slipway-"); err != nil {
+			return err
+		}
+	} else if s.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return err
+	}
+	defer func() {
+		if !s.Keep {
+			err = errors.Join(err, s.cleanUp(made))
+		} else {
+			s.print.say("kept: %s; `%s down --data-dir %s` takes it away", s.Dir, o.Executable, s.dataDir())
+		}
+	}()
+	err = s.play(ctx)
+	s.report.OK = err == nil
+	if o.ReportFile != "" {
+		err = errors.Join(err, s.report.write(o.ReportFile))
+	}
+	return err
+}
+
+func (s *story) dataDir() string { return filepath.Join(s.Dir, "data") }
+
+func (s *story) play(ctx context.Context) error {
+	if err := s.prepare(ctx); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	steps := []step{
+		{"create", s.create}, {"converge", s.converge}, {"build", s.build}, {"roll out", s.rollOut},
+		{"change", s.change}, {"review", s.review}, {"merge", s.merge}, {"promote", s.promote},
+		{"drift", s.drift}, {"roll back", s.rollBack}, {"bad", s.bad}, {"restart", s.restart},
+	}
+	for i, st := range steps {
+		if i == 4 && !s.Once {
+			s.invite()
+		}
+		if i >= 4 && !s.Once {
+			if err := s.enter(ctx, st.name); err != nil {
+				return err
+			}
+		}
+		if err := s.playStep(ctx, i+1, st); err != nil {
+			return fmt.Errorf("step %d, %s: %w", i+1, st.name, err)
+		}
+	}
+	if err := s.measure(ctx); err != nil {
+		return err
+	}
+	s.print.say("\n%s; %d of %d requests failed during the rollout", s.report.Figures, s.report.FailedRequests, s.report.Requests)
+	if !s.Once {
+		return s.enter(ctx, "end")
+	}
+	return nil
+}
+
+// stepTimeout bounds a step: on a slow machine a build and a rollout take their time,
+// but nothing here takes minutes.
+const stepTimeout = 4 * time.Minute
+
+func (s *story) playStep(ctx context.Context, n int, st step) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	started := time.Now()
+	detail, err := st.play(ctx)
+	took := time.Since(started)
+	r := StepReport{Name: st.name, OK: err == nil, Seconds: took.Seconds(), Detail: detail}
+	if err != nil {
+		r.Detail = err.Error()
+	}
+	s.report.Steps = append(s.report.Steps, r)
+	s.print.step(n, st.name, took, err, detail)
+	return err
+}
+
+func (s *story) invite() {
+	s.print.say("\nIt is up. Look around:")
+	s.print.say("  the shop        http://%s:%d/", s.devHost, s.server.ports.router)
+	s.print.say("  the dashboard   %s/", s.server.url())
+	s.print.say("  the state       %s get pods -A --server %s", s.Executable, s.server.url())
+	s.print.say("  the repository  git clone %s\n", s.config.url)
+}
+
+// enter waits for the user; Ctrl-C or the end of input ends the story.
+func (s *story) enter(ctx context.Context, next string) error {
+	s.print.say("press Enter for: %s (Ctrl-C ends)", next)
+	line := make(chan error, 1)
+	go func() {
+		_, err := bufio.NewReader(s.In).ReadString('\n')
+		line <- err
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-line:
+		if err != nil {
+			return fmt.Errorf("no more input: %w", err)
+		}
+		return nil
+	}
+}

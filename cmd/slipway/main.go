@@ -1,0 +1,73 @@
+// Command slipway is the application platform: the server (`up`), the demo, and the
+// commands that read.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"slipway.dev/slipway/cmd/slipway/read"
+	"slipway.dev/slipway/render"
+)
+
+// version is set at build time.
+var version = "dev"
+
+// exitCode is an error that carries the code to end with, and that has been told already.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+func main() {
+	// The renderer's child must do nothing before it is confined.
+	if len(os.Args) > 1 && os.Args[1] == "render-child" {
+		os.Exit(render.ChildMain(os.Stdin, os.Stdout))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+func run(ctx context.Context, args []string) int {
+	cmd := root()
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	var code exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintln(os.Stderr, "slipway: "+err.Error())
+	return 2
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "slipway",
+		Short: "An application platform for plain Docker hosts, driven by nothing but git",
+		Long: `Slipway runs what a git repository says: projects, builds, image streams,
+deployments, routes and templates, as OpenShift 3 has them, on plain Docker hosts.
+Everything is changed by a commit, a tag or a signed hook; every command here reads.`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.AddGroup(
+		&cobra.Group{ID: "run", Title: "Running it:"},
+		&cobra.Group{ID: "read", Title: "Looking:"},
+		&cobra.Group{ID: "repo", Title: "Working on a repository:"},
+	)
+	cmd.AddCommand(upCommand(), downCommand(), demoCommand(), webhooksCommand(), registryLoginCommand())
+	cmd.AddCommand(diffCommand(), processCommand(), renderCommand())
+	cmd.AddCommand(postReceiveCommand())
+	cmd.AddCommand(read.Commands()...)
+	return cmd
+}

@@ -1,0 +1,80 @@
+// Package server wires the parts into one process: the only place that knows every
+// other.
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+)
+
+// The addresses that are listened on unless told otherwise: loopback, because neither
+// surface knows users yet.
+const (
+	DefaultListen   = "127.0.0.1:7080"
+	DefaultRegistry = "127.0.0.1:7081"
+)
+
+// System is the project of Slipway's own objects.
+const System = "slipway"
+
+// Root is the name of the GitRepository and of the Application that `up` is given.
+const Root = "root"
+
+// Config is what `slipway up` is told.
+type Config struct {
+	// Repo is the URL of the configuration repository; Branch and Path say what of it.
+	Repo, Branch, Path string
+	Parameters         map[string]string
+	// DataDir holds live state, mirrors, images and logs.
+	DataDir string
+	// Etcd are the endpoints of an existing cluster; empty: embedded.
+	Etcd []string
+	// Listen is the address of the API, the dashboard and the webhooks.
+	Listen, Registry, Router, RouterTLS string
+	// Domain of routes that name no host.
+	Domain string
+	// GitRoot holds bare repositories to serve below /git; empty: none.
+	GitRoot string
+	// Node is this node's name; Name begins the names of links, tables and chains.
+	Node, Name                     string
+	ClusterNetwork, ServiceNetwork string
+	FlatNetwork                    bool
+	Version                        string
+	Log                            *slog.Logger
+
+	clusterNetwork, serviceNetwork netip.Prefix
+}
+
+func (c *Config) complete() error {
+	var errs []error
+	if c.Repo == "" {
+		errs = append(errs, errors.New("--repo: the URL of a repository is required"))
+	}
+	if c.Node == "" {
+		host, err := os.Hostname()
+		errs = append(errs, err)
+		c.Node = host
+	}
+	var err error
+	if c.clusterNetwork, err = netip.ParsePrefix(c.ClusterNetwork); err != nil {
+		errs = append(errs, fmt.Errorf("--cluster-network: %w", err))
+	}
+	if c.serviceNetwork, err = netip.ParsePrefix(c.ServiceNetwork); err != nil {
+		errs = append(errs, fmt.Errorf("--service-network: %w", err))
+	}
+	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Where things are below the data directory.
+func (c *Config) stateDir() string    { return filepath.Join(c.DataDir, "state") }
+func (c *Config) registryDir() string { return filepath.Join(c.DataDir, "registry") }
+func (c *Config) dir(name string) string {
+	return filepath.Join(c.DataDir, name)
+}

@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"slipway.dev/slipway/dashboard"
+	"slipway.dev/slipway/sources/gitserver"
+	"slipway.dev/slipway/webhooks"
+)
+
+// apiHandler is the one listener of what people and git hosts talk to.
+func (s *server) apiHandler() (http.Handler, error) {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.Use(gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, err any) {
+		s.log.Error("a request panicked", "path", c.Request.URL.Path, "error", err)
+		c.AbortWithStatus(http.StatusInternalServerError)
+	}))
+	e.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
+	e.GET("/readyz", s.readyz)
+	e.GET("/slipway/v1/diff", preview(s.parts.reconciler))
+	webhooks.Register(e, webhooks.Deps{Client: s.client, Builder: s.parts.builds, Refresher: s.parts.sources, Log: s.log})
+	dashboard.New(dashboard.Options{
+		Client: s.client, Logs: logs{s}, Version: s.cfg.Version, Log: s.log,
+		RouterURL: "http://" + s.parts.router.HTTPAddr().String(), RouterTLSURL: "https://" + s.parts.router.HTTPSAddr().String(),
+	}).Register(e)
+	if s.cfg.GitRoot != "" {
+		git, err := gitserver.New(gitserver.Options{Root: s.cfg.GitRoot, Prefix: "/git", Log: s.log})
+		if err != nil {
+			return nil, err
+		}
+		e.Any("/git/*path", gin.WrapH(git))
+	}
+	return e, nil
+}
+
+// readyTimeout bounds the look at all parts.
+const readyTimeout = 2 * time.Second
+
+func (s *server) readyz(c *gin.Context) {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
+	defer cancel()
+	_, verbose := c.GetQuery("verbose")
+	code, text := http.StatusOK, ""
+	for _, check := range []struct {
+		name string
+		look func(context.Context) error
+	}{{"live state", s.store.Healthy}, {"router", s.routerReady}, {"node", s.nodeReady}} {
+		if err := check.look(ctx); err != nil {
+			code = http.StatusServiceUnavailable
+			text += fmt.Sprintf("[-] %s: %v\n", check.name, err)
+		} else if verbose {
+			text += fmt.Sprintf("[+] %s ok\n", check.name)
+		}
+	}
+	if text == "" {
+		text = "ok\n"
+	}
+	c.String(code, "%s", text)
+}
+
+func (s *server) routerReady(context.Context) error {
+	if !s.parts.router.Ready() {
+		return errors.New("the routes have not been read yet")
+	}
+	return nil
+}
+
+func (s *server) nodeReady(ctx context.Context) error {
+	var n corev1.Node
+	if err := s.client.Get(ctx, types.NamespacedName{Name: s.cfg.Node}, &n); err != nil {
+		return err
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is not ready", s.cfg.Node)
+}
+
+// logs are the logs of what runs on this node.
+type logs struct{ s *server }
+
+func (l logs) PodLogs(ctx context.Context, ns, pod string, o *corev1.PodLogOptions) (io.ReadCloser, error) {
+	return l.s.parts.agent.Logs(ctx, types.NamespacedName{Namespace: ns, Name: pod}, o.Container, *o)
+}
+
+func (l logs) BuildLogs(ctx context.Context, ns, build string, follow bool) (io.ReadCloser, error) {
+	return l.s.parts.builder.Logs(ctx, types.NamespacedName{Namespace: ns, Name: build}, follow)
+}

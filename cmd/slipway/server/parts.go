@@ -1,0 +1,210 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strconv"
+
+	"slipway.dev/slipway/network"
+	"slipway.dev/slipway/reconciler"
+	"slipway.dev/slipway/reconciler/build"
+	"slipway.dev/slipway/reconciler/deploy"
+	"slipway.dev/slipway/reconciler/image"
+	"slipway.dev/slipway/reconciler/project"
+	"slipway.dev/slipway/reconciler/schedule"
+	"slipway.dev/slipway/reconciler/service"
+	"slipway.dev/slipway/registry"
+	"slipway.dev/slipway/render"
+	"slipway.dev/slipway/render/ledger"
+	"slipway.dev/slipway/router"
+	node "slipway.dev/slipway/runtime"
+	"slipway.dev/slipway/runtime/builder"
+	"slipway.dev/slipway/runtime/engine"
+	"slipway.dev/slipway/sources"
+	"slipway.dev/slipway/state/loop"
+)
+
+// parts are the parts that have a life of their own.
+type parts struct {
+	sources    *sources.Sources
+	renderer   *render.Renderer
+	reconciler *reconciler.Reconciler
+	builds     *build.Controller
+	pushes     sink
+	registry   *registry.Registry
+	router     *router.Router
+	network    *network.Driver
+	agent      *node.Agent
+	builder    *builder.Builder
+
+	// deciding are the controllers that one server of several runs; driving those that
+	// each runs for its own node.
+	deciding, driving []loop.Controller
+}
+
+func (s *server) openParts(ctx context.Context) error {
+	for _, open := range []func(context.Context) error{
+		s.openSources, s.openReconciler, s.openRegistry, s.openRouter, s.openNode,
+	} {
+		if err := open(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *server) openSources(context.Context) error {
+	o := sources.Options{}
+	if u, err := url.Parse(s.cfg.Repo); err == nil && u.Scheme == "file" {
+		// The administrator named this one himself.
+		o.FileRoots = []string{u.Path}
+	}
+	mirrors, err := sources.NewMirrors(s.cfg.dir("mirrors"), o)
+	if err != nil {
+		return err
+	}
+	s.closing(mirrors.Close)
+	s.parts.sources = sources.New(sources.Deps{Client: s.client, Mirrors: mirrors, Events: s.events, Log: s.log})
+	s.parts.deciding = append(s.parts.deciding, s.parts.sources.Controllers()...)
+	return nil
+}
+
+func (s *server) openReconciler(context.Context) error {
+	p := &s.parts
+	p.renderer = render.New(render.Options{Ledger: ledger.Ledger{Client: s.client}, Log: s.log})
+	s.closing(func() error { p.renderer.Close(); return nil })
+	p.reconciler = &reconciler.Reconciler{
+		Client: s.client, Sources: p.sources, Render: renderer{p.renderer}, Events: s.events, Log: s.log,
+	}
+	p.builds = build.New(build.Deps{Client: s.client, Events: s.events, Log: s.log})
+	images := image.Deps{Client: s.client, Events: s.events, Log: s.log, Registry: s.cfg.Registry, Commits: p.sources}
+	p.pushes = sink{image.NewSink(images)}
+	for _, list := range [][]loop.Controller{
+		p.reconciler.Controllers(),
+		p.builds.Controllers(),
+		image.Controllers(images),
+		deploy.Controllers(deploy.Deps{Client: s.client, Events: s.events, Log: s.log}),
+		project.Controllers(project.Deps{Client: s.client, Events: s.events, Log: s.log}),
+		schedule.Controllers(schedule.Deps{Client: s.client, Events: s.events, Log: s.log}),
+		service.Controllers(service.Deps{Client: s.client, Events: s.events, Log: s.log, Network: s.cfg.serviceNetwork}),
+	} {
+		p.deciding = append(p.deciding, list...)
+	}
+	return nil
+}
+
+func (s *server) openRegistry(context.Context) (err error) {
+	s.parts.registry, err = registry.New(registry.Options{Dir: s.cfg.registryDir(), Sink: s.parts.pushes, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.closing(s.parts.registry.Close)
+	return nil
+}
+
+// replayPushes tells the image streams of what was pushed while they could not be told.
+func (s *server) replayPushes(ctx context.Context) error {
+	return s.parts.registry.Walk(ctx, func(p registry.Push) error {
+		if err := s.parts.pushes.Pushed(ctx, p); err != nil {
+			s.log.Warn("a pushed tag is not in its image stream", "repository", p.Repository, "tag", p.Tag, "error", err)
+		}
+		return nil
+	})
+}
+
+func (s *server) openRouter(context.Context) (err error) {
+	s.parts.router, err = router.New(router.Options{
+		Client: s.client, HTTP: s.cfg.Router, HTTPS: s.cfg.RouterTLS, Suffix: s.cfg.Domain, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.parts.driving = append(s.parts.driving, s.parts.router.Controllers()...)
+	return nil
+}
+
+// openNode connects to the engine, brings the network up, and makes the agent and the builder.
+func (s *server) openNode(ctx context.Context) error {
+	docker, err := engine.Connect(ctx, "")
+	if err != nil {
+		return fmt.Errorf("Slipway runs pods on a Docker Engine of API %s or newer: start it, or name it by DOCKER_HOST: %w", engine.MinimumAPI, err)
+	}
+	s.closing(docker.Close)
+	if err := engine.EnsureTools(ctx, false, s.log); err != nil {
+		return err
+	}
+	p := &s.parts
+	if p.network, err = newNetwork(s); err != nil {
+		return err
+	}
+	if err := p.network.Up(ctx); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	s.closing(p.network.Close)
+	p.agent, err = node.New(node.Options{
+		Node: s.cfg.Node, Instance: s.cfg.instance(), Client: s.client, Docker: docker, Network: p.network,
+		Dir: s.cfg.dir("pods"), Log: s.log, Recorder: s.events,
+	})
+	if err != nil {
+		return err
+	}
+	p.builder = builder.New(builder.Options{
+		Node: s.cfg.Node, Client: s.client, Docker: docker, Sources: p.sources, Events: s.events, Log: s.log,
+		Dir: s.cfg.dir("builds"), Registry: p.registry.BuilderAuth,
+	})
+	p.driving = append(p.driving, p.network.Controllers()...)
+	p.driving = append(p.driving, p.agent.Controllers()...)
+	p.driving = append(p.driving, p.builder.Controllers()...)
+	return nil
+}
+
+func newNetwork(s *server) (*network.Driver, error) {
+	return network.New(network.Options{
+		Node: s.cfg.Node, Client: s.client, Dir: s.cfg.dir("network"), Name: s.cfg.Name,
+		ClusterNetwork: s.cfg.clusterNetwork, ServiceNetwork: s.cfg.serviceNetwork, Flat: s.cfg.FlatNetwork,
+		HostPorts: ports(s.parts.router.HTTPAddr(), s.parts.router.HTTPSAddr()),
+		Recorder:  s.events, Log: s.log,
+	})
+}
+
+func ports(addresses ...netip.AddrPort) []uint16 {
+	var out []uint16
+	for _, a := range addresses {
+		if a.Port() != 0 {
+			out = append(out, a.Port())
+		}
+	}
+	return out
+}
+
+// instance tells the containers of this data directory from those of another one on
+// the same engine.
+func (c *Config) instance() string { return filepath.Base(c.DataDir) + "-" + short(c.DataDir) }
+
+func short(s string) string {
+	h := uint32(2166136261)
+	for _, b := range []byte(s) {
+		h = (h ^ uint32(b)) * 16777619
+	}
+	return strconv.FormatUint(uint64(h), 16)
+}
+
+// loopbackURL is where a process of this machine reaches an address that is listened on.
+func loopbackURL(listen string) (string, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", err
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	if port == "" {
+		return "", errors.New("no port")
+	}
+	return "http://" + net.JoinHostPort(host, port), nil
+}

@@ -1,11 +1,9 @@
 package build
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	buildv1 "github.com/openshift/api/build/v1"
@@ -15,75 +13,79 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/state/loop"
 )
-
-// NodeAnnotation binds a build to the node whose builder runs it.
-const NodeAnnotation = "slipway.dev/node"
 
 // Events tells people what happened.
 type Events interface {
 	Event(o client.Object, eventtype, reason, format string, args ...any)
 }
 
-// Controller follows BuildConfigs and their Builds.
-type Controller struct {
+// Deps is what the controller needs.
+type Deps struct {
 	Client client.WithWatch
 	Events Events
 	Log    *slog.Logger
 	// Now is the clock; default time.Now.
 	Now func() time.Time
+	// Look is how soon a build that waits for something is looked at again, besides at
+	// each change of what it waits for; default 5 s.
+	Look time.Duration
 }
 
-// Controllers is the loop that follows BuildConfigs.
-func (c *Controller) Controllers() []loop.Controller {
-	if c.Now == nil {
-		c.Now = time.Now
+// Controller follows BuildConfigs and their Builds.
+type Controller struct {
+	Deps
+	// wake carries the configurations that a changed image stream concerns.
+	wake chan loop.Key
+}
+
+// New makes a controller.
+func New(d Deps) *Controller {
+	if d.Now == nil {
+		d.Now = time.Now
 	}
-	return []loop.Controller{{
-		Name:    "build",
-		Workers: 2,
-		Watches: []loop.Watch{
-			{List: &buildv1.BuildConfigList{}},
-			{List: &buildv1.BuildList{}, Keys: configKey},
-			{List: &imagev1.ImageStreamList{}, Keys: c.streamUsers},
+	if d.Look == 0 {
+		d.Look = 5 * time.Second
+	}
+	return &Controller{Deps: d, wake: make(chan loop.Key)}
+}
+
+// Controllers are the loops that follow BuildConfigs and the image streams they use.
+func (c *Controller) Controllers() []loop.Controller {
+	return []loop.Controller{
+		{
+			Name:    "build",
+			Workers: 2,
+			Watches: []loop.Watch{
+				{List: &buildv1.BuildConfigList{}},
+				{List: &buildv1.BuildList{}, Keys: configKey},
+			},
+			Wake:      c.wake,
+			Reconcile: c.Reconcile,
 		},
-		Reconcile: c.Reconcile,
-	}}
+		{Name: "build-streams", Watches: []loop.Watch{{List: &imagev1.ImageStreamList{}}}, Reconcile: c.reconcileStream},
+		{
+			Name: "build-nodes",
+			Watches: []loop.Watch{{
+				List: &corev1.NodeList{},
+				Skip: func(t watch.EventType, _ client.Object) bool { return t != watch.Deleted },
+			}},
+			Reconcile: c.reconcileNode,
+		},
+	}
 }
 
 func configKey(o client.Object) []loop.Key {
-	if name := o.GetLabels()[buildv1.BuildConfigLabel]; name != "" {
+	if name := configName(o); name != "" {
 		return []loop.Key{{Namespace: o.GetNamespace(), Name: name}}
 	}
 	return nil
-}
-
-// streamUsers are the configurations that build from, or into, an image stream.
-func (c *Controller) streamUsers(o client.Object) []loop.Key {
-	var list buildv1.BuildConfigList
-	if err := c.Client.List(context.Background(), &list); err != nil {
-		c.Log.Warn("build configurations could not be read", "error", err)
-		return nil
-	}
-	stream := o.GetNamespace() + "/" + o.GetName()
-	var keys []loop.Key
-	for _, bc := range list.Items {
-		refs := imageTriggers(&bc)
-		for _, ref := range []*corev1.ObjectReference{strategyFrom(bc.Spec.Strategy), bc.Spec.Output.To} {
-			if ref != nil {
-				r := *ref
-				r.Namespace = cmp.Or(r.Namespace, bc.Namespace)
-				refs = append(refs, r)
-			}
-		}
-		if slices.ContainsFunc(refs, func(r corev1.ObjectReference) bool { return streamKey(r) == stream }) {
-			keys = append(keys, client.ObjectKeyFromObject(&bc))
-		}
-	}
-	return keys
 }
 
 // Reconcile fires a configuration's triggers and moves its builds on.
@@ -92,50 +94,66 @@ func (c *Controller) Reconcile(ctx context.Context, key types.NamespacedName) (l
 	err := c.Client.Get(ctx, key, bc)
 	switch {
 	case apierrors.IsNotFound(err):
-		bc = nil
+		// Its builds go with it: the garbage collector sees to that.
+		return loop.Result{}, nil
 	case err != nil:
 		return loop.Result{}, err
-	case bc.DeletionTimestamp == nil:
-		if err := c.fire(ctx, bc); err != nil {
-			return loop.Result{}, err
-		}
+	case bc.DeletionTimestamp != nil:
+		return loop.Result{}, nil
+	}
+	if _, err := c.next(ctx, key, Fire); err != nil {
+		return loop.Result{}, err
 	}
 	builds, err := c.builds(ctx, key)
 	if err != nil {
 		return loop.Result{}, err
 	}
+	if err := c.endLost(ctx, builds); err != nil {
+		return loop.Result{}, err
+	}
 	return c.carryOut(ctx, Decide(bc, builds))
-}
-
-func (c *Controller) fire(ctx context.Context, bc *buildv1.BuildConfig) error {
-	var images []string
-	for _, ref := range imageTriggers(bc) {
-		image, err := c.image(ctx, bc.Namespace, ref)
-		if err != nil {
-			return err
-		}
-		images = append(images, image)
-	}
-	req, ok := Fire(bc, images)
-	if !ok {
-		return nil
-	}
-	_, err := c.Instantiate(ctx, client.ObjectKeyFromObject(bc), req)
-	return err
 }
 
 func (c *Controller) builds(ctx context.Context, key types.NamespacedName) ([]*buildv1.Build, error) {
 	var list buildv1.BuildList
 	err := c.Client.List(ctx, &list, client.InNamespace(key.Namespace),
-		client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(labels.Set{buildv1.BuildConfigLabel: key.Name})})
+		client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(labels.Set{buildv1.BuildConfigLabel: labelValue(key.Name)})})
 	if err != nil {
 		return nil, fmt.Errorf("read the builds of %s: %w", key, err)
 	}
-	out := make([]*buildv1.Build, len(list.Items))
+	var out []*buildv1.Build
 	for i := range list.Items {
-		out[i] = &list.Items[i]
+		if configName(&list.Items[i]) == key.Name {
+			out = append(out, &list.Items[i])
+		}
 	}
 	return out, nil
+}
+
+// endLost ends the builds whose node was taken out of the cluster: nobody else will.
+func (c *Controller) endLost(ctx context.Context, builds []*buildv1.Build) error {
+	if !anyActive(builds) {
+		return nil
+	}
+	var nodes corev1.NodeList
+	if err := c.Client.List(ctx, &nodes); err != nil {
+		return fmt.Errorf("read the nodes: %w", err)
+	}
+	names := sets.New[string]()
+	for _, n := range nodes.Items {
+		names.Insert(n.Name)
+	}
+	for _, b := range lost(builds, names) {
+		now := metav1.NewTime(c.Now())
+		s := &b.Status
+		s.Phase, s.Reason, s.CompletionTimestamp = buildv1.BuildPhaseError, buildv1.StatusReasonBuildPodDeleted, &now
+		s.Message = fmt.Sprintf("node %s, which ran the build, is gone", b.Annotations[api.NodeAnnotation])
+		if err := c.Client.Status().Update(ctx, b); err != nil {
+			return err
+		}
+		c.Events.Event(b, corev1.EventTypeWarning, "BuildError", "%s", s.Message)
+	}
+	return nil
 }
 
 func (c *Controller) carryOut(ctx context.Context, d Decision) (loop.Result, error) {
@@ -156,11 +174,13 @@ func (c *Controller) carryOut(ctx context.Context, d Decision) (loop.Result, err
 	var res loop.Result
 	for _, b := range d.Start {
 		started, err := c.start(ctx, b)
-		if err != nil {
+		switch {
+		case err != nil:
 			return res, err
-		}
-		if !started {
-			res.After = 5 * time.Second
+		case !started:
+			res.After = c.Look
+		case policyOf(b) != buildv1.BuildRunPolicyParallel:
+			return res, nil
 		}
 	}
 	return res, nil
@@ -169,7 +189,7 @@ func (c *Controller) carryOut(ctx context.Context, d Decision) (loop.Result, err
 // start binds a build to a node. A build that lacks an input, a place for its output or
 // a node stays New and says why.
 func (c *Controller) start(ctx context.Context, b *buildv1.Build) (bool, error) {
-	if err := c.resolve(ctx, b); err != nil {
+	if err := c.resolve(ctx, b, nil); err != nil {
 		return false, err
 	}
 	if missing := unresolved(b); missing != "" {
@@ -187,12 +207,12 @@ func (c *Controller) start(ctx context.Context, b *buildv1.Build) (bool, error) 
 		return false, err
 	}
 	if node == "" {
-		return false, c.hold(ctx, b, "NoNode", "no ready node can take the build")
+		return false, c.hold(ctx, b, reasonNoNode, "no ready node can take the build")
 	}
 	if b.Annotations == nil {
 		b.Annotations = map[string]string{}
 	}
-	b.Annotations[NodeAnnotation] = node
+	b.Annotations[api.NodeAnnotation] = node
 	status := b.Status
 	if err := c.Client.Update(ctx, b); err != nil {
 		return false, err
@@ -203,30 +223,13 @@ func (c *Controller) start(ctx context.Context, b *buildv1.Build) (bool, error) 
 	return true, c.Client.Status().Update(ctx, b)
 }
 
+// reasonNoNode is why a build that could run does not.
+const reasonNoNode buildv1.StatusReason = "NoNode"
+
 func (c *Controller) hold(ctx context.Context, b *buildv1.Build, reason buildv1.StatusReason, message string) error {
 	if b.Status.Reason == reason && b.Status.Message == message {
 		return nil
 	}
 	b.Status.Phase, b.Status.Reason, b.Status.Message = buildv1.BuildPhaseNew, reason, message
 	return c.Client.Status().Update(ctx, b)
-}
-
-// output is where the image is pushed to: `registry/project/stream:tag`.
-func (c *Controller) output(ctx context.Context, b *buildv1.Build) (string, error) {
-	to := b.Spec.Output.To
-	if to == nil || to.Kind == "DockerImage" {
-		if to == nil {
-			return "", nil
-		}
-		return to.Name, nil
-	}
-	ref := *to
-	ref.Namespace = cmp.Or(ref.Namespace, b.Namespace)
-	var stream imagev1.ImageStream
-	ns, name, tag := splitTag(ref)
-	err := c.Client.Get(ctx, types.NamespacedName{Namespace: ns, Name: name}, &stream)
-	if apierrors.IsNotFound(err) || (err == nil && stream.Status.DockerImageRepository == "") {
-		return "", nil
-	}
-	return stream.Status.DockerImageRepository + ":" + tag, err
 }

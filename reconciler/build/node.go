@@ -5,11 +5,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"slipway.dev/slipway/api"
 )
 
 // node is the ready node with the fewest running builds that the build's selector
@@ -29,8 +30,8 @@ func (c *Controller) node(ctx context.Context, b *buildv1.Build) (string, error)
 func pickNode(b *buildv1.Build, nodes []corev1.Node, builds []buildv1.Build) string {
 	busy := map[string]int{}
 	for _, other := range builds {
-		if p := other.Status.Phase; p == buildv1.BuildPhasePending || p == buildv1.BuildPhaseRunning {
-			busy[other.Annotations[NodeAnnotation]]++
+		if active(&other) {
+			busy[other.Annotations[api.NodeAnnotation]]++
 		}
 	}
 	selector := labels.SelectorFromSet(labels.Set(b.Spec.NodeSelector))
@@ -49,9 +50,4 @@ func ready(n corev1.Node) bool {
 	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	})
-}
-
-func splitTag(ref corev1.ObjectReference) (namespace, stream, tag string) {
-	stream, tag, _ = strings.Cut(ref.Name, ":")
-	return ref.Namespace, stream, cmp.Or(tag, "latest")
 }

@@ -1,0 +1,119 @@
+package table
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+)
+
+func podCells(p *corev1.Pod, now time.Time) []any {
+	ready := 0
+	for _, s := range p.Status.ContainerStatuses {
+		if s.Ready && s.State.Running != nil {
+			ready++
+		}
+	}
+	return []any{
+		p.Name, fmt.Sprintf("%d/%d", ready, len(p.Spec.Containers)), PodStatus(p), restarts(p, now), age(p.CreationTimestamp, now),
+		none(p.Status.PodIP), none(p.Spec.NodeName), none(p.Status.NominatedNodeName), "<none>",
+	}
+}
+
+// PodStatus is the word in the STATUS column: the phase, unless a container or the
+// deletion tells more. The rules are those of kubernetes' printPod.
+func PodStatus(p *corev1.Pod) string {
+	word := string(p.Status.Phase)
+	if p.Status.Reason != "" {
+		word = p.Status.Reason
+	}
+	initial, waiting := initStatus(p)
+	if waiting {
+		word = initial
+	} else if w := containersStatus(p); w != "" {
+		word = w
+	}
+	if p.DeletionTimestamp != nil && p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded {
+		word = "Terminating"
+	}
+	if word == "" {
+		word = "Pending"
+	}
+	return word
+}
+
+// initStatus is how far the init containers are, and whether they still hold the pod.
+func initStatus(p *corev1.Pod) (word string, waiting bool) {
+	for i, s := range p.Status.InitContainerStatuses {
+		t := s.State.Terminated
+		switch {
+		case t != nil && t.ExitCode == 0:
+			continue
+		case t != nil:
+			return "Init:" + ended(t), true
+		case s.State.Waiting != nil && s.State.Waiting.Reason != "" && s.State.Waiting.Reason != "PodInitializing":
+			return "Init:" + s.State.Waiting.Reason, true
+		}
+		return fmt.Sprintf("Init:%d/%d", i, len(p.Spec.InitContainers)), true
+	}
+	return "", false
+}
+
+func containersStatus(p *corev1.Pod) (word string) {
+	running := false
+	for i := len(p.Status.ContainerStatuses) - 1; i >= 0; i-- {
+		s := p.Status.ContainerStatuses[i]
+		switch {
+		case s.State.Waiting != nil && s.State.Waiting.Reason != "":
+			word = s.State.Waiting.Reason
+		case s.State.Terminated != nil:
+			word = ended(s.State.Terminated)
+		case s.Ready && s.State.Running != nil:
+			running = true
+		}
+	}
+	if word == "Completed" && running {
+		word = "NotReady"
+		for _, c := range p.Status.Conditions {
+			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+				word = "Running"
+			}
+		}
+	}
+	return word
+}
+
+func ended(t *corev1.ContainerStateTerminated) string {
+	switch {
+	case t.Reason != "":
+		return t.Reason
+	case t.Signal != 0:
+		return fmt.Sprintf("Signal:%d", t.Signal)
+	}
+	return fmt.Sprintf("ExitCode:%d", t.ExitCode)
+}
+
+func restarts(p *corev1.Pod, now time.Time) string {
+	n := 0
+	var last metav1.Time
+	for _, s := range p.Status.ContainerStatuses {
+		n += int(s.RestartCount)
+		if t := s.LastTerminationState.Terminated; t != nil && last.Before(&t.FinishedAt) {
+			last = t.FinishedAt
+		}
+	}
+	if n > 0 && !last.IsZero() {
+		return fmt.Sprintf("%d (%s ago)", n, duration.HumanDuration(now.Sub(last.Time)))
+	}
+	return strconv.Itoa(n)
+}
+
+func none(s string) string {
+	if s == "" {
+		return "<none>"
+	}
+	return s
+}

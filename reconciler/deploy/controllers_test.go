@@ -58,7 +58,7 @@ func (k *cluster) start() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		loop.Run(ctx, k.c, log, deploy.Controllers(deploy.Deps{Client: k.c, Events: event.New(k.c, "deploy", log), Log: log})...)
+		loop.Run(ctx, k.c, log, deploy.Controllers(deploy.Deps{Client: k.c, Events: event.New(k.c, "deploy", slog.New(slog.DiscardHandler)), Log: log})...)
 	}()
 	k.stop = func() { cancel(); <-done }
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"slipway.dev/slipway/api"
 )
@@ -96,7 +97,11 @@ func (s *scope) read(ctx context.Context, path string, q url.Values, accept stri
 		return err
 	}
 	defer body.Close()
-	if err := json.NewDecoder(body).Decode(into); err != nil {
+	data, err := io.ReadAll(body)
+	if err == nil {
+		err = utiljson.Unmarshal(data, into) // keeps whole numbers whole
+	}
+	if err != nil {
 		return fmt.Errorf("answer to %s: %w", path, err)
 	}
 	return nil

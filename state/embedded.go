@@ -82,14 +82,17 @@ func startEmbedded(ctx context.Context, o Options) (*embed.Etcd, error) {
 // slogCore hands etcd's warnings and errors to slog; what is below is of no use to an operator.
 type slogCore struct{ log *slog.Logger }
 
-// expected are parts of warnings that every start of an etcd like ours gives: it has no sockets to
-// split, no users to give tokens to, elects itself at once, and learns its storage version late.
+// expected are parts of warnings that every start of an etcd like ours gives: it has no ports to split,
+// no users to give tokens to, elects itself at once, and learns its storage version late; and that every
+// stop of its socket gives.
 var expected = []string{
 	"Running http and grpc server on single port",
 	"simple token is not cryptographically signed",
 	"cannot campaign at term",
 	"detect schema version",
 	"failed to update storage version",
+	"setting up serving from embedded etcd failed",
+	"insecure grpc server due to error",
 }
 
 func (slogCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }

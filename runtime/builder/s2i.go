@@ -3,6 +3,7 @@ package builder
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -183,12 +184,12 @@ func writeSource(w *tar.Writer, tree fs.FS, ignored func(string) bool, j *job) e
 	if err := writeTree(w, tree, "src", ignored, j.rev.When); err != nil {
 		return err
 	}
+	if _, err := fs.Stat(tree, sourceScripts); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	scripts, err := fs.Sub(tree, sourceScripts)
 	if err != nil {
 		return err
-	}
-	if _, err := fs.Stat(scripts, "."); err != nil {
-		return nil
 	}
 	return writeTree(w, scripts, "scripts", nothing, j.rev.When)
 }

@@ -83,6 +83,9 @@ func (s *story) built(ctx context.Context, project, name, commit string) error {
 			return nil
 		}
 		state = fmt.Sprintf("%s is %s %s %s", b.Name, b.Status.Phase, b.Status.Reason, b.Status.Message)
+		if b.Status.CompletionTimestamp != nil {
+			return fmt.Errorf("%w: %s", errNever, state)
+		}
 	}
 	return fmt.Errorf("build of %s at %s: %s", name, short(commit), state)
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -55,6 +56,9 @@ func (s *story) get(ctx context.Context, path string, into any) error {
 	return json.NewDecoder(res.Body).Decode(into)
 }
 
+// errNever says that a condition will not hold any more.
+var errNever = errors.New("for good")
+
 // until waits for a condition that is looked at from outside; the last reason why it
 // does not hold is the error.
 func until(ctx context.Context, what string, holds func() error) error {
@@ -62,6 +66,9 @@ func until(ctx context.Context, what string, holds func() error) error {
 	for {
 		if last = holds(); last == nil {
 			return nil
+		}
+		if errors.Is(last, errNever) {
+			return fmt.Errorf("%s: %w", what, last)
 		}
 		select {
 		case <-ctx.Done():

@@ -26,11 +26,11 @@ import (
 // unstructured, or for reads and patches metadata only. Errors are apierrors that name kind and
 // object. See the package's documentation for what a write goes through.
 type Client struct {
-	kv     *clientv3.Client
-	seal   *sealer
-	opts   Options
-	events *expiry
-	log    *slog.Logger
+	kv       *clientv3.Client
+	seal     *sealer
+	opts     Options
+	events   *expiry
+	log      *slog.Logger
 	embedded bool
 	life     context.Context
 }

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"fmt"
-
 	"time"
 
 	appsv1 "github.com/openshift/api/apps/v1"
@@ -92,18 +91,15 @@ func (r Rollout) scaleDown(oldAsked, minAvailable int32) []Scale {
 	}
 	old := r.old()
 	left := make([]int32, len(old))
-	spare := newAvailable - minAvailable
 	for i, rc := range old {
 		left[i] = replicas(rc)
-		spare += min(r.Pods[rc.Name].Available, left[i])
-	}
-	for i, rc := range old {
 		n := min(left[i]-min(r.Pods[rc.Name].Available, left[i]), budget)
 		left[i], budget = left[i]-n, budget-n
 	}
-	for i, rc := range old {
-		n := min(min(r.Pods[rc.Name].Available, left[i]), budget, max(spare, 0))
-		left[i], budget, spare = left[i]-n, budget-n, spare-n
+	// What the budget holds still is what the available ones exceed minAvailable by.
+	for i := range old {
+		n := min(left[i], budget)
+		left[i], budget = left[i]-n, budget-n
 	}
 	var scales []Scale
 	for i, rc := range old {

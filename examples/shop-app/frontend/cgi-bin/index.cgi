@@ -1,6 +1,6 @@
 #!/bin/sh
 # The shop's page: what it is built from, and what the backend says.
-stock=$(wget -q -T 5 -O - "http://backend:8080/cgi-bin/stock.cgi?$STOCK_TOKEN") || stock="the backend does not answer"
+stock=$(wget -q -O - "http://backend:8080/cgi-bin/stock.cgi?$STOCK_TOKEN") || stock="the backend does not answer"
 
 echo "Content-Type: text/plain"
 echo

@@ -18,6 +18,7 @@ type daemon struct {
 	dir, run  string
 	socket    string
 	namespace string
+	bridge    string // link that it makes beside another engine's docker0
 	keep      bool
 	lock      *os.File
 	exited    chan struct{}
@@ -39,10 +40,12 @@ func start(o Options) (*daemon, error) {
 	}
 	h := fnv.New64a()
 	h.Write([]byte(dir))
-	name := fmt.Sprintf("slipway-%016x", h.Sum64())
+	id := fmt.Sprintf("%016x", h.Sum64())
+	name := "slipway-" + id
 	// A Unix socket's path is limited to 107 bytes, and containerd puts some below
 	// exec: the run directory is therefore short, whatever dir is.
 	d := &daemon{dir: dir, run: filepath.Join("/run", name), namespace: name, keep: o.Keep, exited: make(chan struct{})}
+	d.bridge = "sl" + id[:12] // A link's name has at most 15 characters.
 	d.socket = filepath.Join(d.run, "docker.sock")
 	if err := d.claim(); err != nil {
 		return nil, err
@@ -77,6 +80,10 @@ func (d *daemon) claim() error {
 // it ends (prctl(2), PR_SET_PDEATHSIG), so one thread is kept for it until it exits:
 // the engine then ends with this process even if that is killed.
 func (d *daemon) launch() error {
+	bridge, err := d.makeBridge()
+	if err != nil {
+		return fmt.Errorf("private Docker Engine: %w", err)
+	}
 	out, err := os.OpenFile(filepath.Join(d.dir, "log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("private Docker Engine: %w", err)
@@ -87,7 +94,7 @@ func (d *daemon) launch() error {
 		"--host", "unix://"+d.socket, "--pidfile", filepath.Join(d.run, "pid"),
 		// A namespace of its own: dockerd uses a containerd that already runs.
 		"--containerd-namespace", d.namespace, "--containerd-plugins-namespace", d.namespace+"-plugins",
-		"--bridge", "none", "--iptables=false", "--ip-masq=false", "--userland-proxy=false", "--log-level", "warn")
+		"--bridge", bridge, "--iptables=false", "--ip-masq=false", "--userland-proxy=false", "--log-level", "warn")
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)

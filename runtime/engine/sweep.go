@@ -14,8 +14,8 @@ import (
 	"slipway.dev/slipway/runtime/mounts"
 )
 
-// sweep ends every process of the daemon and undoes its mounts: those of one that runs,
-// and those of one that was killed. What belongs to it is known by its run directory
+// sweep ends every process of the daemon and undoes its mounts and its bridge: those of
+// one that runs, and those of one that was killed. What belongs to it is known by its run directory
 // and its containerd namespace, which nobody else has.
 func (d *daemon) sweep() error {
 	// dockerd first and gently: it stops its containers, and its containerd follows.
@@ -45,7 +45,7 @@ func (d *daemon) sweep() error {
 			return err
 		}
 	}
-	return errors.Join(mounts.UndoBelow(d.dir), mounts.UndoBelow(d.run), os.RemoveAll(d.run))
+	return errors.Join(mounts.UndoBelow(d.dir), mounts.UndoBelow(d.run), d.removeBridge(), os.RemoveAll(d.run))
 }
 
 // processes lists the daemon's processes whose program's name begins with name.

@@ -25,7 +25,7 @@ func demoCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&o.Once, "once", false, "play everything without waiting for Enter, then clean up")
 	f.StringVar(&o.ReportFile, "report", "", "write what happened to this file, as JSON")
-	f.BoolVar(&o.Keep, "keep", false, "leave the data and what runs in place")
+	f.BoolVar(&o.Keep, "keep", false, "leave the data in place at the end")
 	f.StringVar(&o.Dir, "dir", "", "folder for everything the demo makes (default: a new one)")
 	f.IntVar(&o.FirstPort, "first-port", 0, "where to begin to look for free ports (default 7080)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")

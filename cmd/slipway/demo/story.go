@@ -19,7 +19,7 @@ import (
 type Options struct {
 	// Once plays everything without waiting for the user, and cleans up.
 	Once bool
-	// Keep leaves the data and what runs in place at the end.
+	// Keep leaves the data in place at the end; what runs is taken away all the same.
 	Keep bool
 	// ReportFile gets the report as JSON; empty: none.
 	ReportFile string
@@ -78,10 +78,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() {
-		if !s.Keep {
-			err = errors.Join(err, s.cleanUp(made))
-		} else {
-			s.print.say("kept: %s; `%s down --data-dir %s` takes it away", s.Dir, o.Executable, s.dataDir())
+		err = errors.Join(err, s.cleanUp(made && !s.Keep))
+		if s.Keep {
+			s.print.say("The data is kept in %s.", s.Dir)
 		}
 	}()
 	err = s.play(ctx)

@@ -37,31 +37,33 @@ func Serve(t testing.TB, c client.WithWatch, o dashboard.Options) string {
 }
 
 // Logs is a dashboard.LogSource: what it says for a `project/pod/container` or a
-// `project/build`. With follow the reader does not end before its context.
+// `project/build`, and with follow also what it says under that key with ` later` after
+// it. A reader that follows does not end before its context.
 type Logs map[string]string
 
 // PodLogs implements dashboard.LogSource.
 func (l Logs) PodLogs(ctx context.Context, namespace, pod string, o *corev1.PodLogOptions) (io.ReadCloser, error) {
-	text := l[namespace+"/"+pod+"/"+o.Container]
+	key := namespace + "/" + pod + "/" + o.Container
+	text := l[key]
 	if o.TailLines != nil {
 		lines := strings.SplitAfter(text, "\n")
 		text = strings.Join(lines[max(0, len(lines)-1-int(*o.TailLines)):], "")
 	}
-	return l.reader(ctx, text, o.Follow), nil
+	return reader(ctx, text, l[key+" later"], o.Follow), nil
 }
 
 // BuildLogs implements dashboard.LogSource.
 func (l Logs) BuildLogs(ctx context.Context, namespace, build string, follow bool) (io.ReadCloser, error) {
-	return l.reader(ctx, l[namespace+"/"+build], follow), nil
+	return reader(ctx, l[namespace+"/"+build], l[namespace+"/"+build+" later"], follow), nil
 }
 
-func (l Logs) reader(ctx context.Context, text string, follow bool) io.ReadCloser {
+func reader(ctx context.Context, text, later string, follow bool) io.ReadCloser {
 	if !follow {
 		return io.NopCloser(strings.NewReader(text))
 	}
 	r, w := io.Pipe()
 	go func() {
-		_, _ = io.WriteString(w, text)
+		_, _ = io.WriteString(w, text+later)
 		<-ctx.Done()
 		_ = w.Close()
 	}()

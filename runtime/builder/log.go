@@ -20,6 +20,7 @@ const (
 	maxLog = 16 << 20
 	// snippetLines is how many lines of it the build's status repeats.
 	snippetLines = 5
+	snippetBytes = 4096
 	// pollLog is how often a followed log is looked at.
 	pollLog = 100 * time.Millisecond
 )
@@ -46,7 +47,7 @@ func (l *buildLog) Write(p []byte) (int, error) {
 }
 
 func (b *Builder) logPath(namespace, name string) string {
-	return filepath.Join(b.Dir, namespace, name+".log")
+	return filepath.Join(b.Dir, "logs", namespace, name+".log")
 }
 
 func (b *Builder) openLog(build *buildv1.Build) (*buildLog, error) {
@@ -103,11 +104,21 @@ func (f *followed) Read(p []byte) (int, error) {
 	}
 }
 
+// snippet is the end of a build's log: its last lines, of at most snippetBytes.
 func (b *Builder) snippet(build *buildv1.Build) string {
-	data, err := os.ReadFile(b.logPath(build.Namespace, build.Name))
+	f, err := os.Open(b.logPath(build.Namespace, build.Name))
 	if err != nil {
 		return ""
 	}
-	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return ""
+	}
+	data, err := io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-snippetBytes), snippetBytes))
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(strings.ToValidUTF8(string(data), "")), "\n")
 	return strings.Join(lines[max(0, len(lines)-snippetLines):], "\n")
 }

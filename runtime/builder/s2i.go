@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"path"
 	"strings"
 
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -31,96 +29,171 @@ const (
 // sourceStrategy puts the source into a builder image, runs its assemble script and
 // commits the result, with the run script as its command.
 func (j *job) sourceStrategy(ctx context.Context, s *buildv1.SourceBuildStrategy) error {
-	if err := j.pull(ctx, s.From.Name, s.ForcePull); err != nil {
+	if err := j.pull(ctx, s.From.Name, s.ForcePull, s.PullSecret); err != nil {
 		return err
 	}
 	base, err := j.Docker.ImageInspect(ctx, s.From.Name)
 	if err != nil {
 		return fail(buildv1.StatusReasonPullBuilderImageFailed, err)
 	}
-	plan, err := planAssembly(base, j.tree, s.Scripts)
-	if err != nil {
-		return fail(buildv1.StatusReasonGenericBuildFailed, err)
-	}
 	env, err := sourceEnv(j.tree)
 	if err != nil {
 		return fail(buildv1.StatusReasonGenericBuildFailed, err)
 	}
-	env = append(env, environment(j.build, j.rev, s.Env)...)
+	configured, err := j.values(ctx, s.Env)
+	if err != nil {
+		return err
+	}
+	env = append(append(env, buildEnv(j.build, j.rev)...), configured...)
+	plan, err := j.plan(ctx, base, s.Scripts)
+	if err != nil {
+		return fail(buildv1.StatusReasonGenericBuildFailed, err)
+	}
+	if plan.in, err = j.inputs(ctx); err != nil {
+		return err
+	}
+	if s.Incremental != nil && *s.Incremental {
+		saved, err := j.saved(ctx, plan, env, s.PullSecret)
+		if err != nil {
+			return err
+		}
+		if saved != nil {
+			defer saved.Close()
+			plan.artifacts = saved
+		}
+	}
 	return fail(buildv1.StatusReasonGenericBuildFailed, j.assemble(ctx, plan, env))
+}
+
+// plan decides how the source is assembled, looking into the builder image.
+func (j *job) plan(ctx context.Context, base image.InspectResponse, override string) (assembly, error) {
+	at, err := j.lookInto(ctx, base.ID)
+	if err != nil {
+		return assembly{}, err
+	}
+	defer at.close()
+	a, err := planAssembly(base, j.tree, override, func(p string) (bool, error) { return at.exists(ctx, p) })
+	if err != nil {
+		return a, err
+	}
+	users, err := at.read(ctx, "/etc/passwd", maxMetadata)
+	if err != nil {
+		return a, err
+	}
+	groups, err := at.read(ctx, "/etc/group", maxMetadata)
+	if err != nil {
+		return a, err
+	}
+	a.uid, a.gid, err = owner(a.assembleAs, users, groups)
+	return a, err
 }
 
 // assembly is how a source is assembled: a decision made before anything runs.
 type assembly struct {
-	image       string
-	user        string
-	assembleAs  string
-	destination string
-	// assemble and run are the scripts' paths in the container.
-	assemble, run string
-	entrypoint    []string
-	workingDir    string
+	image string
+	// user runs the new image, assembleAs the assemble script; uid and gid are the
+	// latter's, and own what is put into the container.
+	user, assembleAs string
+	uid, gid         int
+	destination      string
+	// assemble, run and save are the scripts' paths in the container; save is empty where
+	// there is none.
+	assemble, run, save string
+	entrypoint          []string
+	workingDir          string
+	in                  inputs
+	// artifacts is what the previous image saved; nil: nothing.
+	artifacts *artifacts
 }
 
-// planAssembly finds the scripts, each on its own: those of the source's .s2i/bin win
-// over those that the image names.
-func planAssembly(base image.InspectResponse, tree fs.FS, override string) (assembly, error) {
+// planAssembly finds the scripts, each on its own: first where the configuration says,
+// then in the source's .s2i/bin, then where the image says.
+func planAssembly(base image.InspectResponse, tree fs.FS, override string, exists func(string) (bool, error)) (assembly, error) {
 	cfg := base.Config
 	a := assembly{image: base.ID, user: cfg.User, assembleAs: cfg.User, destination: defaultDestination, workingDir: cfg.WorkingDir, entrypoint: cfg.Entrypoint}
 	if d := cfg.Labels[labelDestination]; d != "" {
-		a.destination = d
+		if !path.IsAbs(d) {
+			return a, fmt.Errorf("the builder image's label %s=%q is not an absolute path", labelDestination, d)
+		}
+		a.destination = path.Clean(d)
 	}
 	if u := cfg.Labels[labelAssembleUser]; u != "" {
 		a.assembleAs = u
 	}
-	dir, err := scriptsDir(cfg.Labels, cfg.Env, override)
+	first, err := scriptsDir("spec.strategy.sourceStrategy.scripts", override)
+	if err != nil {
+		return a, err
+	}
+	last, err := scriptsDir("the builder image", imageScripts(cfg.Labels, cfg.Env))
 	if err != nil {
 		return a, err
 	}
 	find := func(name string) (string, error) {
-		if info, err := fs.Stat(tree, path.Join(sourceScripts, name)); err == nil && info.Mode().IsRegular() && override == "" {
+		if first != "" {
+			if found, err := exists(path.Join(first, name)); err != nil || found {
+				return path.Join(first, name), err
+			}
+		}
+		if info, err := fs.Stat(tree, path.Join(sourceScripts, name)); err == nil && info.Mode().IsRegular() {
 			return path.Join(a.destination, "scripts", name), nil
 		}
-		if dir == "" {
-			return "", fmt.Errorf("no %s script: neither %s/%s in the source nor label %s on the builder image", name, sourceScripts, name, labelScripts)
+		if last == "" {
+			return "", nil
 		}
-		return path.Join(dir, name), nil
+		found, err := exists(path.Join(last, name))
+		if err != nil || !found {
+			return "", err
+		}
+		return path.Join(last, name), nil
 	}
-	if a.assemble, err = find("assemble"); err != nil {
-		return a, err
+	for name, at := range map[string]*string{"assemble": &a.assemble, "run": &a.run, "save-artifacts": &a.save} {
+		if *at, err = find(name); err != nil {
+			return a, err
+		}
 	}
-	a.run, err = find("run")
-	return a, err
+	for name, at := range map[string]string{"assemble": a.assemble, "run": a.run} {
+		if at == "" {
+			return a, fmt.Errorf("no %s script: neither %s/%s in the source, nor one where label %s of the builder image says", name, sourceScripts, name, labelScripts)
+		}
+	}
+	return a, nil
 }
 
-// scriptsDir is the folder in the builder image that holds its scripts; empty: none named.
-func scriptsDir(labels map[string]string, env []string, override string) (string, error) {
-	url := override
+func imageScripts(labels map[string]string, env []string) string {
 	for _, l := range []string{labelScripts, labelScriptsDeprecated} {
-		if url == "" {
-			url = labels[l]
+		if url := labels[l]; url != "" {
+			return url
 		}
 	}
 	for _, e := range env {
-		if k, v, _ := strings.Cut(e, "="); k == envScripts && url == "" {
-			url = v
+		if k, v, _ := strings.Cut(e, "="); k == envScripts {
+			return v
 		}
 	}
+	return ""
+}
+
+// scriptsDir is the folder in the builder image that a URL names; empty for an empty URL.
+// Scripts from elsewhere are not fetched: what a build runs comes from git or an image.
+func scriptsDir(who, url string) (string, error) {
 	if url == "" {
 		return "", nil
 	}
 	dir, ok := strings.CutPrefix(url, "image://")
 	if !ok || !path.IsAbs(dir) {
-		return "", fmt.Errorf("scripts URL %q: only image:///path is supported", url)
+		return "", fmt.Errorf("%s: scripts URL %q: only image:///path is supported", who, url)
 	}
-	return dir, nil
+	return path.Clean(dir), nil
 }
 
 // sourceEnv reads .s2i/environment: NAME=VALUE lines, # begins a comment.
 func sourceEnv(tree fs.FS) ([]corev1.EnvVar, error) {
 	data, err := fs.ReadFile(tree, sourceEnvironment)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	var env []corev1.EnvVar
 	for i, line := range strings.Split(string(data), "\n") {
@@ -129,67 +202,11 @@ func sourceEnv(tree fs.FS) ([]corev1.EnvVar, error) {
 			continue
 		}
 		k, v, ok := strings.Cut(line, "=")
-		if !ok || strings.TrimSpace(k) == "" {
-			return nil, fmt.Errorf("%s:%d: want NAME=VALUE, not %q", sourceEnvironment, i+1, line)
+		k = strings.TrimSpace(k)
+		if !ok || k == "" || strings.ContainsAny(k+v, "\x00") {
+			return nil, fmt.Errorf("%s:%d: want NAME=VALUE, not %.80q", sourceEnvironment, i+1, line)
 		}
-		env = append(env, corev1.EnvVar{Name: strings.TrimSpace(k), Value: v})
+		env = append(env, corev1.EnvVar{Name: k, Value: strings.TrimSpace(v)})
 	}
 	return env, nil
-}
-
-func (j *job) assemble(ctx context.Context, a assembly, env []corev1.EnvVar) error {
-	net, err := j.network(ctx)
-	if err != nil {
-		return err
-	}
-	ignored, err := ignoreFile(j.tree, s2iIgnore)
-	if err != nil {
-		return err
-	}
-	put := func(id string) error {
-		body := stream(func(w *tar.Writer) error { return writeSource(w, j.tree, ignored, j) })
-		defer body.Close()
-		return j.Docker.CopyToContainer(ctx, id, a.destination, body, container.CopyToContainerOptions{})
-	}
-	commit := func(id string) error {
-		res, err := j.Docker.ContainerCommit(ctx, id, container.CommitOptions{Config: &container.Config{
-			Cmd: []string{a.run}, Entrypoint: entrypoint(a), User: a.user, WorkingDir: a.workingDir,
-			Env: pairs(env), Labels: imageLabels(j.build, j.rev),
-		}})
-		j.image = res.ID
-		return err
-	}
-	_, err = j.runContainer(ctx, &container.Config{
-		Image: a.image, User: a.assembleAs, Env: pairs(env), Labels: j.marks(),
-		Entrypoint: []string{}, Cmd: []string{a.assemble},
-	}, net, put, commit)
-	return err
-}
-
-// entrypoint is what the new image keeps of its builder's: the build ran without it.
-func entrypoint(a assembly) []string {
-	if len(a.entrypoint) == 0 {
-		return []string{}
-	}
-	return a.entrypoint
-}
-
-// writeSource lays a source out as assemble expects it: src/ and scripts/.
-func writeSource(w *tar.Writer, tree fs.FS, ignored func(string) bool, j *job) error {
-	for _, dir := range []string{"src", "scripts"} {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755, ModTime: j.rev.When}); err != nil {
-			return err
-		}
-	}
-	if err := writeTree(w, tree, "src", ignored, j.rev.When); err != nil {
-		return err
-	}
-	if _, err := fs.Stat(tree, sourceScripts); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	scripts, err := fs.Sub(tree, sourceScripts)
-	if err != nil {
-		return err
-	}
-	return writeTree(w, scripts, "scripts", nothing, j.rev.When)
 }

@@ -36,7 +36,21 @@ func serviceCells(s *corev1.Service, now time.Time) []any {
 	}
 }
 
-func endpointsCells(e *corev1.Endpoints, now time.Time) []any {
+// endpoints are the fields of v1 Endpoints that are shown. The type of k8s.io/api is
+// deprecated in favour of one that OpenShift 3 does not have.
+type endpoints struct {
+	metav1.ObjectMeta `json:"metadata"`
+	Subsets           []struct {
+		Addresses []struct {
+			IP string `json:"ip"`
+		} `json:"addresses"`
+		Ports []struct {
+			Port int32 `json:"port"`
+		} `json:"ports"`
+	} `json:"subsets"`
+}
+
+func endpointsCells(e *endpoints, now time.Time) []any {
 	const most = 3
 	var all []string
 	for _, s := range e.Subsets {

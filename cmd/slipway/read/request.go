@@ -76,11 +76,6 @@ func (e serverError) Error() string {
 	return fmt.Sprintf("Error from server (%s): %s", e.Reason, e.Message)
 }
 
-func notFound(err error) bool {
-	var e serverError
-	return errors.As(err, &e) && e.Reason == metav1.StatusReasonNotFound
-}
-
 func refusal(res *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	var s metav1.Status

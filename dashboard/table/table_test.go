@@ -1,0 +1,106 @@
+package table
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"slipway.dev/slipway/api"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func decode(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	o := &unstructured.Unstructured{}
+	if err := json.Unmarshal([]byte(text), &o.Object); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestRows(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind, object string
+		want         []any
+	}{
+		{"Pod", `{"metadata":{"name":"p","deletionTimestamp":"2026-01-02T11:59:00Z"},"spec":{"containers":[{}]},"status":{"phase":"Running"}}`, []any{"p", "0/1", "Terminating", "0"}},
+		{"Pod", `{"metadata":{"name":"p"},"spec":{"containers":[{}],"initContainers":[{},{}]},"status":{"phase":"Pending","initContainerStatuses":[{"state":{"terminated":{"exitCode":0}}},{"state":{"running":{}}}]}}`, []any{"p", "0/1", "Init:1/2", "0"}},
+		{"Pod", `{"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Failed","containerStatuses":[{"restartCount":2,"state":{"terminated":{"exitCode":3}}}]}}`, []any{"p", "0/1", "ExitCode:3", "2"}},
+		{"Pod", `{"metadata":{"name":"p"}}`, []any{"p", "0/0", "Pending", "0"}},
+		{"DeploymentConfig", `{"metadata":{"name":"d"},"spec":{"replicas":2,"triggers":[{"type":"ConfigChange"},{"type":"ImageChange","imageChangeParams":{"from":{"name":"a:b"}}}]},"status":{"latestVersion":4,"updatedReplicas":1}}`, []any{"d", int64(4), int32(2), int32(1), "config,image(a:b)"}},
+		{"Build", `{"metadata":{"name":"b"},"spec":{"strategy":{"dockerStrategy":{}},"source":{"git":{"ref":"main"}}},"status":{"phase":"Failed","reason":"X","startTimestamp":"2026-01-02T11:55:00Z","completionTimestamp":"2026-01-02T11:56:05Z"}}`, []any{"b", "Docker", "Git@main", "Failed (X)", "5m ago", "1m5s"}},
+		{"Route", `{"metadata":{"name":"r"},"spec":{"host":"a","to":{"name":"s"},"tls":{"termination":"edge"}},"status":{"ingress":[{"host":"a","conditions":[{"type":"Admitted","status":"False","reason":"HostAlreadyClaimed"}]}]}}`, []any{"r", "HostAlreadyClaimed", "", "s", "<all>", "edge", "None"}},
+		{"Endpoints", `{"metadata":{"name":"e"},"subsets":[{"addresses":[{"ip":"10.0.0.1"},{"ip":"10.0.0.2"}],"ports":[{"port":80},{"port":81}]}]}`, []any{"e", "10.0.0.1:80,10.0.0.1:81,10.0.0.2:80 + 1 more..."}},
+		{"Service", `{"metadata":{"name":"s"},"spec":{"clusterIP":"10.0.0.1","ports":[{"port":80},{"port":53,"protocol":"UDP"}]}}`, []any{"s", "ClusterIP", "10.0.0.1", "<none>", "80/TCP,53/UDP"}},
+		{"ImageStream", `{"metadata":{"name":"i"},"spec":{"tags":[{"name":"z"}]},"status":{"dockerImageRepository":"r","tags":[{"tag":"a","items":[{"created":"2026-01-02T11:00:00Z"}]},{"tag":"b"},{"tag":"c"}]}}`, []any{"i", "r", "a,b,c + 1 more...", "60m ago"}},
+		{"Application", `{"metadata":{"name":"a"},"status":{"lastAppliedCommit":"0123456789","conditions":[{"type":"Ready","status":"False","message":"one\ntwo"}]}}`, []any{"a", "0123456", "False", "one"}},
+		{"LimitRange", `{"metadata":{"name":"l","creationTimestamp":"2026-01-02T11:00:00Z"}}`, []any{"l", "60m"}},
+	} {
+		k, _ := api.KindNamed(c.kind)
+		row, err := Row(k.GroupKind(), decode(t, c.object), "", noon)
+		if err != nil {
+			t.Errorf("%s: %v", c.kind, err)
+			continue
+		}
+		if got := row.Cells[:min(len(c.want), len(row.Cells))]; !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %#v, want %#v", c.kind, got, c.want)
+		}
+	}
+}
+
+// TestEveryKindFillsItsColumns also holds that an empty object does no harm.
+func TestEveryKindFillsItsColumns(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{"Namespace": true}
+	for _, k := range api.Kinds() {
+		known[k.Kind] = true
+		row, err := Row(k.GroupKind(), &unstructured.Unstructured{Object: map[string]any{}}, "", noon)
+		if err != nil {
+			t.Errorf("%s: %v", k.Kind, err)
+		}
+		if have, want := len(row.Cells), len(New(k.GroupKind()).ColumnDefinitions); have != want {
+			t.Errorf("%s has %d cells for %d columns", k.Kind, have, want)
+		}
+		if _, err := Row(k.GroupKind(), &unstructured.Unstructured{Object: map[string]any{"metadata": "x"}}, "", noon); err == nil {
+			t.Errorf("%s takes anything for an object", k.Kind)
+		}
+	}
+	for gk := range formats {
+		if !known[gk.Kind] {
+			t.Errorf("there is no kind %s", gk)
+		}
+	}
+}
+
+func FuzzRow(f *testing.F) {
+	f.Add(`{"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"containerStatuses":[{"state":{}}]}}`)
+	f.Add(`{"spec":{"tls":{},"to":{},"triggers":[{"type":"ImageChange"}],"claimRef":{}},"status":{"tags":[{"items":[]}],"ingress":[{}]}}`)
+	kinds := api.Kinds()
+	f.Fuzz(func(t *testing.T, text string) {
+		var content map[string]any
+		if json.Unmarshal([]byte(text), &content) != nil {
+			return
+		}
+		for _, k := range kinds {
+			row, err := Row(k.GroupKind(), &unstructured.Unstructured{Object: runtime.DeepCopyJSON(clean(content))}, "", noon)
+			if err == nil && len(row.Cells) == 0 {
+				t.Fatal(fmt.Sprint(k.Kind, " has no cells"))
+			}
+		}
+	})
+}
+
+// clean drops nothing but nil maps, which DeepCopyJSON would keep as nil.
+func clean(m map[string]any) map[string]any {
+	if m == nil {
+		return map[string]any{}
+	}
+	return m
+}

@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	kjson "sigs.k8s.io/json"
@@ -89,9 +88,4 @@ func typed(k *kindInfo, obj client.Object) (client.Object, error) {
 	}
 	out.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind)
 	return out, nil
-}
-
-func asUnstructured(obj client.Object) (*unstructured.Unstructured, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
-	return &unstructured.Unstructured{Object: content}, err
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/types"
 
 	"slipway.dev/slipway/api"
@@ -85,7 +85,7 @@ func checkSegment(what, s string) error {
 	if len(s) > maxSegment {
 		return fmt.Errorf("%s: has %d bytes, at most %d are allowed", what, len(s), maxSegment)
 	}
-	if msgs := path.IsValidPathSegmentName(s); len(msgs) > 0 {
+	if msgs := content.IsPathSegmentName(s); len(msgs) > 0 {
 		return fmt.Errorf("%s: %q %s", what, s, strings.Join(msgs, ", "))
 	}
 	for i := range len(s) {

@@ -97,7 +97,6 @@ func serveOne(job frame, frames <-chan frame, stdout io.Writer, l Limits, handle
 	if err != nil {
 		return err
 	}
-	result, o = nil, outcome{}
 	if int64(len(raw)) > l.Output-64 {
 		err = writeFrame(stdout, frameTooLarge, len(raw), l.Output)
 	} else {

@@ -88,6 +88,9 @@ func misbehave(raw json.RawMessage, ask Ask) (any, error) {
 
 func recurse(n int) int {
 	var pad [1024]byte
+	if n < 0 {
+		return 0
+	}
 	pad[n%1024] = byte(n)
 	return recurse(n+1) + int(pad[0])
 }

@@ -51,8 +51,8 @@ var shared = sync.OnceValues(func() (*state.Store, error) {
 	})
 })
 
-// inherited is the pipe's end that only the test process has open; its closing is the signal.
-var inherited io.WriteCloser
+// inherited keeps open the pipes' ends that only the test process has; their closing is the signal.
+var inherited []io.Closer
 
 // removeAtExit removes dir when this process is gone, in whatever way it went: a child waits for the
 // end of a pipe that closes with its parent.
@@ -62,7 +62,7 @@ func removeAtExit(dir string) error {
 	if err != nil {
 		return err
 	}
-	inherited = in
+	inherited = append(inherited, in)
 	// In a group of its own, so that an interrupt from the terminal does not end it too early.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd.Start()

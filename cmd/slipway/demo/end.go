@@ -75,7 +75,7 @@ func (s *story) killOne(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if len(running) == 0 {
-		return "", errors.New("Docker runs nothing for shop-dev")
+		return "", errors.New("no container of shop-dev runs")
 	}
 	victim := slices.Sorted(maps.Keys(running))[0]
 	info, err := s.engine.ContainerInspect(ctx, victim)

@@ -197,7 +197,7 @@ func (s *story) appContainers(ctx context.Context, project string) (map[string]s
 func (s *story) containersRun(ctx context.Context, project string, want int) error {
 	list, err := s.appContainers(ctx, project)
 	if err == nil && len(list) != want {
-		err = fmt.Errorf("Docker runs %d containers for %s, not %d", len(list), project, want)
+		err = fmt.Errorf("%d containers of %s run, not %d", len(list), project, want)
 	}
 	return err
 }

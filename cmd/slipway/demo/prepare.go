@@ -15,10 +15,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
-	"github.com/docker/docker/client"
 
 	"slipway.dev/slipway/runtime/engine"
 )
@@ -200,7 +200,7 @@ func (s *story) cleanUp(removeDir bool) error {
 		}
 		for _, ref := range []string{shellWebImage, busyboxImage} {
 			_, err := s.engine.ImageRemove(context.Background(), ref, image.RemoveOptions{})
-			if err != nil && !client.IsErrNotFound(err) {
+			if err != nil && !cerrdefs.IsNotFound(err) {
 				errs = append(errs, err)
 			}
 		}

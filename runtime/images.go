@@ -36,8 +36,9 @@ type pull struct {
 	retry   time.Time
 }
 
-// image observes the state of an image.
-func (a *Agent) image(ctx context.Context, name string) (Image, error) {
+// image observes the state of an image. Where it is being pulled, for whatever pod, the
+// key is woken when that is done: what is decided from "pulling" is to wait.
+func (a *Agent) image(ctx context.Context, key loop.Key, name string) (Image, error) {
 	var i Image
 	_, err := a.Docker.ImageInspect(ctx, name)
 	switch {
@@ -50,6 +51,9 @@ func (a *Agent) image(ctx context.Context, name string) (Image, error) {
 	defer a.pulls.mu.Unlock()
 	if p := a.pulls.images[name]; p != nil {
 		i.Pulling, i.PulledAt, i.Err, i.Retry = p.running, p.done, p.err, p.retry
+		if p.running {
+			p.waiting[key] = true
+		}
 	}
 	return i, nil
 }

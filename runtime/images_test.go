@@ -2,8 +2,12 @@ package runtime
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"slipway.dev/slipway/runtime/engine/enginetest"
+	"slipway.dev/slipway/state/loop"
 )
 
 func secretOf(kind corev1.SecretType, content string) *corev1.Secret {
@@ -44,4 +48,20 @@ func FuzzCredentials(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAPodThatFindsItsImageBeingPulledIsWoken(t *testing.T) {
+	t.Parallel()
+	const name = "127.0.0.1:1/nowhere/image:none"
+	a := &Agent{Options: Options{Docker: enginetest.Client(t), Clock: time.Now}}
+	p := &pull{running: true, waiting: map[loop.Key]bool{}}
+	a.pulls.images = map[string]*pull{name: p}
+	second := loop.Key{Namespace: "demo", Name: "second"}
+	image, err := a.image(t.Context(), second, name)
+	if err != nil || image.Present || !image.Pulling {
+		t.Fatalf("observed %+v, %v", image, err)
+	}
+	if woken := a.pulled(p, nil); len(woken) != 1 || woken[0] != second {
+		t.Errorf("woken: %v", woken)
+	}
 }

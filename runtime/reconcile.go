@@ -137,7 +137,7 @@ func (a *Agent) observeImages(ctx context.Context, w *World) error {
 			if _, seen := w.Images[c.Image]; seen {
 				continue
 			}
-			image, err := a.image(ctx, c.Image)
+			image, err := a.image(ctx, client.ObjectKeyFromObject(w.Pod), c.Image)
 			if err != nil {
 				return err
 			}

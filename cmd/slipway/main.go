@@ -38,14 +38,18 @@ func run(ctx context.Context, args []string) int {
 	cmd := root()
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
-	var code exitCode
-	switch {
-	case err == nil:
+	var told exitCode
+	if err == nil {
 		return 0
-	case errors.As(err, &code):
-		return int(code)
+	}
+	if errors.As(err, &told) {
+		return int(told)
 	}
 	fmt.Fprintln(os.Stderr, "slipway: "+err.Error())
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		return coded.ExitCode()
+	}
 	return 2
 }
 

@@ -6,16 +6,22 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/version"
 
 	"slipway.dev/slipway/dashboard"
 	"slipway.dev/slipway/sources/gitserver"
 	"slipway.dev/slipway/webhooks"
 )
+
+// kubeMinor is the minor version of Kubernetes whose reading API is served, as far as
+// kubectl cares.
+const kubeMinor = "32"
 
 // apiHandler is the one listener of what people and git hosts talk to.
 func (s *server) apiHandler() (http.Handler, error) {
@@ -27,12 +33,17 @@ func (s *server) apiHandler() (http.Handler, error) {
 	}))
 	e.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", s.readyz)
+	e.GET("/version", func(c *gin.Context) {
+		c.JSON(http.StatusOK, version.Info{Major: "1", Minor: kubeMinor, GitVersion: "v1." + kubeMinor + ".0+slipway-" + s.cfg.Version, Platform: runtime.GOOS + "/" + runtime.GOARCH, GoVersion: runtime.Version()})
+	})
 	e.GET("/slipway/v1/diff", preview(s.parts.reconciler))
 	webhooks.Register(e, webhooks.Deps{Client: s.client, Builder: s.parts.builds, Refresher: s.parts.sources, Log: s.log})
-	dashboard.New(dashboard.Options{
+	pages := dashboard.New(dashboard.Options{
 		Client: s.client, Logs: logs{s}, Version: s.cfg.Version, Log: s.log,
 		RouterURL: "http://" + s.parts.router.HTTPAddr().String(), RouterTLSURL: "https://" + s.parts.router.HTTPSAddr().String(),
-	}).Register(e)
+	})
+	pages.Register(e)
+	e.NoRoute(pages.NotFound)
 	if s.cfg.GitRoot != "" {
 		git, err := gitserver.New(gitserver.Options{Root: s.cfg.GitRoot, Prefix: "/git", Log: s.log})
 		if err != nil {

@@ -6,6 +6,10 @@
 // hook in the new image, pushes it and reports the digest. Everything about the image
 // that follows from the build (environment, labels) is decided by pure functions.
 //
+// Not done here, and refused or said in the build's status: the Custom and Jenkins
+// strategies, binary sources, S2I scripts from URLs other than image://, ONBUILD in S2I
+// builder images, $(NAME) in the values of variables.
+//
 // A build that was running when the process died starts again from the beginning:
 // nothing that it did is visible before its push, and a push of the same content is
 // the same image.

@@ -13,9 +13,9 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/client"
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -170,7 +170,7 @@ func (j *job) network(ctx context.Context) (string, error) {
 	switch {
 	case err == nil:
 		return "bridge", nil
-	case client.IsErrNotFound(err):
+	case errdefs.IsNotFound(err):
 		return "none", nil
 	}
 	return "", err

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -160,12 +161,13 @@ func (j *job) writeSource(ctx context.Context, w *tar.Writer, a assembly, ignore
 
 // scripts writes the source's own scripts, executable whatever git says.
 func (l *layer) scripts(tree fs.FS, prefix string) error {
+	// A tree may refuse the sub-tree of a folder that it does not have.
+	if _, err := fs.Stat(tree, sourceScripts); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	scripts, err := fs.Sub(tree, sourceScripts)
 	if err != nil {
 		return err
-	}
-	if _, err := fs.Stat(scripts, "."); err != nil {
-		return nil
 	}
 	executable := *l
 	executable.executable = true

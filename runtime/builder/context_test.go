@@ -159,3 +159,29 @@ func TestRetar(t *testing.T) {
 		t.Errorf("absolute: %v %q", err, got)
 	}
 }
+
+// strict refuses the sub-tree of a folder that is not there, as a git tree does.
+type strict struct{ fstest.MapFS }
+
+func (s strict) Sub(dir string) (fs.FS, error) {
+	if _, err := fs.Stat(s.MapFS, dir); err != nil {
+		return nil, err
+	}
+	return fs.Sub(s.MapFS, dir)
+}
+
+func TestScripts(t *testing.T) {
+	for _, c := range []struct {
+		tree fs.FS
+		want []string
+	}{
+		{strict{fstest.MapFS{"a": {}}}, nil},
+		{fstest.MapFS{"a": {}}, nil},
+		{strict{fstest.MapFS{".s2i/bin/run": {Mode: 0o600}, ".s2i/environment": {}}}, []string{"s/run*"}},
+	} {
+		got, err := entries(t, func(l *layer) error { return l.scripts(c.tree, "s") })
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%v %q, want %q", err, got, c.want)
+		}
+	}
+}

@@ -8,21 +8,42 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
 // packages are Debian's names of what a node needs.
 var packages = []string{"docker.io", "iptables", "nftables", "busybox-static"}
 
-// tools maps the programs that a node calls to the packages that bring them.
-var tools = []struct{ program, pkg string }{
-	{"busybox", "busybox-static"}, {"iptables", "iptables"}, {"nft", "nftables"},
+// tool is a program that is called, and Debian's name of the package that brings it.
+type tool struct{ program, pkg string }
+
+var (
+	nodeTools = []tool{{"busybox", "busybox-static"}, {"iptables", "iptables"}, {"nft", "nftables"}}
+	// testTools are called by tests only: they look at a node as its administrator would,
+	// at the API with kubectl, and at the dashboard with a browser.
+	testTools = []tool{{"ip", "iproute2"}, {"sysctl", "procps"}, {"kubectl", "kubernetes-client"}, {"chromium", "chromium"}}
+)
+
+// EnsureTools makes sure that the programs which a node calls are there, and with
+// install installs those that are not. Otherwise the error says in one sentence what to
+// install. A nil log says nothing.
+func EnsureTools(ctx context.Context, install bool, log *slog.Logger) error {
+	return ensure(ctx, nodeTools, install, log)
 }
 
-// EnsureTools makes sure that busybox, iptables and nft are there, and with install
-// installs those that are not. Otherwise the error says in one sentence what to install.
-func EnsureTools(ctx context.Context, install bool, log *slog.Logger) error {
-	lacking := lackingTools()
+// EnsureTestTools is [EnsureTools] with the programs that tests call beside them.
+func EnsureTestTools(ctx context.Context, install bool, log *slog.Logger) error {
+	return ensure(ctx, slices.Concat(nodeTools, testTools), install, log)
+}
+
+func ensure(ctx context.Context, tools []tool, install bool, log *slog.Logger) error {
+	var lacking []string
+	for _, t := range tools {
+		if !have(t.program) {
+			lacking = append(lacking, t.pkg)
+		}
+	}
 	if len(lacking) == 0 {
 		return nil
 	}
@@ -33,16 +54,6 @@ func EnsureTools(ctx context.Context, install bool, log *slog.Logger) error {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return installDebian(ctx, log, lacking...)
-}
-
-func lackingTools() []string {
-	var lacking []string
-	for _, t := range tools {
-		if !have(t.program) {
-			lacking = append(lacking, t.pkg)
-		}
-	}
-	return lacking
 }
 
 const policy = "/usr/sbin/policy-rc.d"

@@ -1,6 +1,6 @@
-// Command enginerun runs a command with a Docker Engine: the machine's, else a private
-// one that is stopped when the command ends. With -install, packages that are missing
-// are installed first.
+// Command enginerun runs a command, such as the tests, with a Docker Engine: the machine's,
+// else a private one that is stopped when the command ends. With -install, Debian's packages
+// of what the node and its tests call are installed first where they are missing.
 //
 //	go run ./runtime/engine/enginerun -install go test ./...
 package main
@@ -40,7 +40,7 @@ func run(install bool, args []string) int {
 				log.Error("close the Docker Engine", "error", err)
 			}
 		}()
-		err = engine.EnsureTools(ctx, install, log)
+		err = engine.EnsureTestTools(ctx, install, log)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -244,6 +244,9 @@ func (s *story) mend(ctx context.Context, said []string) (string, error) {
 
 // restart stops the server's process and starts it again.
 func (s *story) restart(ctx context.Context) (string, error) {
+	if err := until(ctx, "everything is at rest", func() error { return s.atRest(ctx) }); err != nil {
+		return "", err
+	}
 	before, err := s.snapshot(ctx)
 	if err != nil {
 		return "", err
@@ -280,6 +283,25 @@ func (s *story) restart(ctx context.Context) (string, error) {
 	return fmt.Sprintf("ready %.2f s after its start; no container restarted, no object changed", ready.Seconds()), nil
 }
 
+// atRest says that no rollout is under way and that no old container is left.
+func (s *story) atRest(ctx context.Context) error {
+	for _, d := range []struct {
+		project   string
+		frontends int32
+	}{{"shop-dev", 3}, {"shop-prod", 2}} {
+		if err := s.rolledOut(ctx, d.project, "frontend", d.frontends); err != nil {
+			return err
+		}
+		if err := s.rolledOut(ctx, d.project, "backend", 1); err != nil {
+			return err
+		}
+		if err := s.containersRun(ctx, d.project, int(d.frontends)+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // measureMore is how many pushes are measured after the one of step 7.
 const measureMore = 4
 
@@ -301,6 +323,6 @@ func (s *story) measure(ctx context.Context) error {
 	s.report.Figures.PushToLiveMedian = median(s.report.Figures.PushToLiveSeconds)
 	time.Sleep(2 * time.Second)
 	var err error
-	s.report.Figures.ResidentMB, err = s.server.residentMB()
+	s.report.Figures.ResidentMB, s.report.Figures.ProportionalMB, err = s.server.memoryMB()
 	return err
 }

@@ -37,13 +37,15 @@ type Figures struct {
 	// the change being served; PushToLiveMedian is their median.
 	PushToLiveSeconds []float64 `json:"pushToLiveSeconds"`
 	PushToLiveMedian  float64   `json:"pushToLiveMedian"`
-	// ResidentMB is the memory of the server and its children at rest.
-	ResidentMB float64 `json:"residentMB"`
+	// ResidentMB is the server's resident memory at rest; ProportionalMB is that of the
+	// server and its children, with pages that they share counted once.
+	ResidentMB     float64 `json:"residentMB"`
+	ProportionalMB float64 `json:"proportionalMB"`
 }
 
 func (f Figures) String() string {
-	return fmt.Sprintf("ready after %s s; push to live %s s (median %.2f s); %0.f MB resident at rest",
-		seconds(f.ReadySeconds), seconds(f.PushToLiveSeconds), f.PushToLiveMedian, f.ResidentMB)
+	return fmt.Sprintf("ready after %s s; push to live %s s (median %.2f s); %0.f MB resident at rest (%0.f MB with children, shared pages once)",
+		seconds(f.ReadySeconds), seconds(f.PushToLiveSeconds), f.PushToLiveMedian, f.ResidentMB, f.ProportionalMB)
 }
 
 func seconds(list []float64) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -127,39 +128,61 @@ func (s *server) stop() error {
 	}
 }
 
-// residentMB is the memory of the process and of its children.
-func (s *server) residentMB() (float64, error) {
-	kb, err := resident(s.cmd.Process.Pid)
-	return float64(kb) / 1024, err
+// memoryMB is the resident memory of the process, and the proportional share of it and
+// of its children: pages that they share, such as the program itself, count once.
+func (s *server) memoryMB() (resident, proportional float64, err error) {
+	kb, err := memoryOf(s.cmd.Process.Pid, "Rss:")
+	if err != nil {
+		return 0, 0, err
+	}
+	all, err := proportionalOf(s.cmd.Process.Pid)
+	return float64(kb) / 1024, float64(all) / 1024, err
 }
 
-func resident(pid int) (int, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+func proportionalOf(pid int) (int, error) {
+	total, err := memoryOf(pid, "Pss:")
 	if err != nil {
 		return 0, err
 	}
-	total := 0
-	for line := range strings.Lines(string(status)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmRSS:" {
-			total, _ = strconv.Atoi(f[1])
-		}
+	children, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return 0, err
 	}
-	children, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, c := range children {
 		list, err := os.ReadFile(c)
 		if err != nil {
-			continue
+			continue // the thread has ended
 		}
 		for _, f := range strings.Fields(string(list)) {
-			child, _ := strconv.Atoi(f)
-			kb, err := resident(child)
+			child, err := strconv.Atoi(f)
 			if err != nil {
-				continue
+				return 0, err
+			}
+			kb, err := proportionalOf(child)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // so has the child
+			}
+			if err != nil {
+				return 0, err
 			}
 			total += kb
 		}
 	}
 	return total, nil
+}
+
+// memoryOf reads a sum, in KiB, of the kernel's account of a process's memory.
+func memoryOf(pid int, sum string) (int, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == sum {
+			return strconv.Atoi(f[1])
+		}
+	}
+	return 0, fmt.Errorf("smaps_rollup of process %d has no %s", pid, sum)
 }
 
 func lastLines(file string, n int) string {

@@ -32,6 +32,8 @@
         template: {
           metadata: { labels: { app: 'shop', component: name } },
           spec: {
+            // busybox's web server does not end by itself when it is asked to.
+            terminationGracePeriodSeconds: 2,
             containers: [{
               name: 'web',
               image: ' ',

@@ -298,6 +298,13 @@ func (s *story) atRest(ctx context.Context) error {
 		if err := s.containersRun(ctx, d.project, int(d.frontends)+1); err != nil {
 			return err
 		}
+		var pods corev1.PodList
+		if err := s.get(ctx, inProject("", "v1", d.project, "pods", ""), &pods); err != nil {
+			return err
+		}
+		if len(pods.Items) != int(d.frontends)+1 {
+			return fmt.Errorf("%s has %d pods, some of them ending", d.project, len(pods.Items))
+		}
 	}
 	return nil
 }

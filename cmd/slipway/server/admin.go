@@ -20,7 +20,9 @@ import (
 	"slipway.dev/slipway/network"
 	"slipway.dev/slipway/registry"
 	node "slipway.dev/slipway/runtime"
+	"slipway.dev/slipway/runtime/builder"
 	"slipway.dev/slipway/runtime/engine"
+	"slipway.dev/slipway/runtime/pause"
 	"slipway.dev/slipway/state"
 )
 
@@ -162,8 +164,9 @@ func RegistryLogin(dataDir string) (user, password string, err error) {
 	return registry.Credentials(c.registryDir())
 }
 
-// Down takes away what `up` made on this machine: containers, links and rules. Live
-// state, images and logs stay in the data directory. The server must have ended.
+// Down takes away what `up` made on this machine: containers, links, rules, and the
+// images on the engine. Live state, the registry's images and logs stay in the data
+// directory. The server must have ended.
 func Down(ctx context.Context, dataDir string, log *slog.Logger) error {
 	c, err := load(dataDir)
 	if err != nil {
@@ -180,7 +183,11 @@ func Down(ctx context.Context, dataDir string, log *slog.Logger) error {
 		return err
 	}
 	defer docker.Close()
-	err = node.Remove(ctx, docker, c.instance(), c.dir("pods"))
+	err = errors.Join(
+		node.Remove(ctx, docker, c.instance(), c.dir("pods")),
+		builder.Remove(ctx, docker, c.Registry),
+		pause.Remove(ctx, docker),
+	)
 	driver, netErr := network.New(network.Options{
 		Node: c.Node, Client: store.Client(), Dir: c.dir("network"), Name: c.Name,
 		ClusterNetwork: c.clusterNetwork, ServiceNetwork: c.serviceNetwork, Log: log,

@@ -1,0 +1,57 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+)
+
+// Remove takes away every image that came from, or went to, the registry at host, and
+// what builds left on the engine to build faster. It is for the end of a node: a
+// container that still uses one of the images keeps it.
+func Remove(ctx context.Context, docker Docker, host string) error {
+	all, err := docker.ImageList(ctx, image.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list images: %w", err)
+	}
+	cached, err := docker.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("dangling", "true"), filters.Arg("label", labelConfig))})
+	if err != nil {
+		return fmt.Errorf("list the images of builds: %w", err)
+	}
+	var errs []error
+	for _, i := range append(all, cached...) {
+		for _, ref := range references(i, host) {
+			_, err := docker.ImageRemove(ctx, ref, image.RemoveOptions{PruneChildren: true})
+			if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
+				errs = append(errs, fmt.Errorf("remove image %s: %w", ref, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// references are the names of an image below a registry; an image of a build that has
+// no name is known by its id.
+func references(i image.Summary, host string) []string {
+	var out []string
+	named := false
+	for _, ref := range append(append([]string{}, i.RepoTags...), i.RepoDigests...) {
+		if strings.HasPrefix(ref, "<none>") {
+			continue
+		}
+		named = true
+		if strings.HasPrefix(ref, host+"/") {
+			out = append(out, ref)
+		}
+	}
+	if !named && i.Labels[labelConfig] != "" {
+		out = append(out, i.ID)
+	}
+	return out
+}

@@ -33,6 +33,7 @@ func (s *story) create(ctx context.Context) (string, error) {
 		"up", "--repo", gitURL + "/shop-config.git", "--data-dir", s.dataDir(), "--git-root", gitRoot,
 		"--listen", loopback(p.api), "--registry", loopback(p.registry),
 		"--router", loopback(p.router), "--router-tls", loopback(p.routerTLS),
+		"--name", s.place.name, "--cluster-network", s.place.cluster.String(), "--service-network", s.place.service.String(),
 		"--parameter", "git=" + gitURL,
 	}
 	ready, err := s.server.start(ctx)
@@ -49,8 +50,8 @@ func (s *story) create(ctx context.Context) (string, error) {
 	if err := s.hookConfig(); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("repositories %s and %s; the server was ready after %.2f s, its log is %s",
-		s.config.url, s.app.url, ready.Seconds(), s.server.log), nil
+	return fmt.Sprintf("repositories %s and %s; the server was ready after %.2f s, its log is %s\n%s",
+		s.config.url, s.app.url, ready.Seconds(), s.server.log, s.place), nil
 }
 
 func firstPort(p int) int {

@@ -23,15 +23,22 @@ import (
 	"slipway.dev/slipway/runtime/engine"
 )
 
-// The names of the base images on the engine; in the registry they are images/<name>.
+// The repositories of the base images on the engine, where the tag tells demos apart that
+// run at the same time; in the registry they are images/<name>.
 const (
 	busyboxImage  = "slipway-demo-busybox"
 	shellWebImage = "slipway-demo-shell-web"
 )
 
+func (s *story) tagged(repository string) string { return repository + ":" + s.place.name }
+
 // prepare sees to an engine, the tools, and the base images.
 func (s *story) prepare(ctx context.Context) error {
 	s.print.say("Slipway's story, on this machine. What it needs is set up first.")
+	var err error
+	if s.place, err = freePlace(); err != nil {
+		return err
+	}
 	if err := engine.EnsureTools(ctx, true, s.Log); err != nil {
 		return err
 	}
@@ -60,15 +67,15 @@ func (s *story) baseImages(ctx context.Context) error {
 		return err
 	}
 	busybox["busybox"] = exe
-	if err := s.imageBuild(ctx, busyboxImage, busybox, nil); err != nil {
+	if err := s.imageBuild(ctx, s.tagged(busyboxImage), busybox, nil); err != nil {
 		return err
 	}
 	shellWeb, err := s.example("images/shell-web")
 	if err != nil {
 		return err
 	}
-	base := busyboxImage + ":latest"
-	return s.imageBuild(ctx, shellWebImage, shellWeb, map[string]*string{"BASE": &base})
+	base := s.tagged(busyboxImage)
+	return s.imageBuild(ctx, s.tagged(shellWebImage), shellWeb, map[string]*string{"BASE": &base})
 }
 
 func staticBusybox() ([]byte, error) {
@@ -143,7 +150,7 @@ func (s *story) pushBase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for from, to := range map[string]string{busyboxImage: "busybox", shellWebImage: "shell-web"} {
+	for from, to := range map[string]string{s.tagged(busyboxImage): "busybox", s.tagged(shellWebImage): "shell-web"} {
 		ref := loopback(s.server.ports.registry) + "/images/" + to + ":latest"
 		if err := s.engine.ImageTag(ctx, from, ref); err != nil {
 			return err
@@ -198,7 +205,7 @@ func (s *story) cleanUp(removeDir bool) error {
 				errs = append(errs, fmt.Errorf("%w: %s", err, out))
 			}
 		}
-		for _, ref := range []string{shellWebImage, busyboxImage} {
+		for _, ref := range []string{s.tagged(shellWebImage), s.tagged(busyboxImage)} {
 			_, err := s.engine.ImageRemove(context.Background(), ref, image.RemoveOptions{})
 			if err != nil && !cerrdefs.IsNotFound(err) {
 				errs = append(errs, err)

@@ -23,9 +23,10 @@ type Options struct {
 	Keep bool
 	// ReportFile gets the report as JSON; empty: none.
 	ReportFile string
-	// Dir holds everything the demo makes; default: a new folder, removed at the end.
+	// Dir holds everything the demo makes, and is removed at the end. It must be empty or
+	// new; default: a new one.
 	Dir string
-	// Ports are tried from here upwards until a free range is found; default 7080.
+	// FirstPort: ports are tried from here upwards until a free range is found; default 7080.
 	FirstPort int
 	// Examples are the example repositories and base images.
 	Examples fs.FS
@@ -49,6 +50,7 @@ type story struct {
 	report Report
 
 	engine *engine.Engine
+	place  place
 	server *server
 	config *clone
 	app    *clone
@@ -57,6 +59,16 @@ type story struct {
 	first, second string
 	// hosts of the two frontends.
 	devHost, prodHost string
+
+	lines *bufio.Reader
+}
+
+func newStory(o Options) *story {
+	s := &story{Options: o, print: printer{o.Out}, devHost: "shop-dev.localhost", prodHost: "shop.localhost"}
+	if o.In != nil {
+		s.lines = bufio.NewReader(o.In)
+	}
+	return s
 }
 
 // Run plays the story. The report is written, and everything the demo made is taken
@@ -67,18 +79,12 @@ func Run(ctx context.Context, o Options) (err error) {
 			return err
 		}
 	}
-	s := &story{Options: o, print: printer{o.Out}, devHost: "shop-dev.localhost", prodHost: "shop.localhost"}
-	made := o.Dir == ""
-	if made {
-		// Short, because sockets live below it and a socket's path is at most 108 bytes.
-		if s.Dir, err = os.MkdirTemp("", "slipway-"); err != nil {
-			return err
-		}
-	} else if s.Dir, err = filepath.Abs(o.Dir); err != nil {
+	s := newStory(o)
+	if s.Dir, err = makeDir(o.Dir); err != nil {
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, s.cleanUp(made && !s.Keep))
+		err = errors.Join(err, s.cleanUp(!s.Keep))
 		if s.Keep {
 			s.print.say("The data is kept in %s.", s.Dir)
 		}
@@ -89,6 +95,27 @@ func Run(ctx context.Context, o Options) (err error) {
 		err = errors.Join(err, s.report.write(o.ReportFile))
 	}
 	return err
+}
+
+// makeDir makes the folder of everything, which must not hold anything yet: it is
+// removed at the end.
+func makeDir(dir string) (string, error) {
+	if dir == "" {
+		// Short, because sockets live below it and a socket's path is at most 108 bytes.
+		return os.MkdirTemp("", "slipway-")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		err = fmt.Errorf("--dir %s is not empty: name a new folder", dir)
+	}
+	return dir, err
 }
 
 func (s *story) dataDir() string { return filepath.Join(s.Dir, "data") }
@@ -157,7 +184,7 @@ func (s *story) enter(ctx context.Context, next string) error {
 	s.print.say("press Enter for: %s (Ctrl-C ends)", next)
 	line := make(chan error, 1)
 	go func() {
-		_, err := bufio.NewReader(s.In).ReadString('\n')
+		_, err := s.lines.ReadString('\n')
 		line <- err
 	}()
 	select {

@@ -173,6 +173,11 @@ func Down(ctx context.Context, dataDir string, log *slog.Logger) error {
 		return err
 	}
 	c.Log = log
+	lock, err := lockDir(c.DataDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	store, err := openState(ctx, c)
 	if err != nil {
 		return err

@@ -26,6 +26,11 @@ func Run(ctx context.Context, c Config) error {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return err
 	}
+	lock, err := lockDir(c.DataDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	if err := c.save(); err != nil {
 		return err
 	}

@@ -37,6 +37,9 @@ type Options struct {
 	Log        *slog.Logger
 }
 
+// steps is how many steps the story has.
+const steps = 12
+
 // step is one step of the story. Its detail is what the user is told.
 type step struct {
 	name string
@@ -90,7 +93,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 	}()
 	err = s.play(ctx)
-	s.report.OK = err == nil
+	if errors.Is(err, errUserEnds) {
+		s.print.say("\nThat was all; what the demo made is taken away.")
+		err = nil
+	}
+	s.report.OK = err == nil && len(s.report.Steps) == steps
 	if o.ReportFile != "" {
 		err = errors.Join(err, s.report.write(o.ReportFile))
 	}
@@ -124,12 +131,12 @@ func (s *story) play(ctx context.Context) error {
 	if err := s.prepare(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	steps := []step{
+	story := []step{
 		{"create", s.create}, {"converge", s.converge}, {"build", s.build}, {"roll out", s.rollOut},
 		{"change", s.change}, {"review", s.review}, {"merge", s.merge}, {"promote", s.promote},
 		{"drift", s.drift}, {"roll back", s.rollBack}, {"bad", s.bad}, {"restart", s.restart},
 	}
-	for i, st := range steps {
+	for i, st := range story {
 		if i == 4 && !s.Once {
 			s.invite()
 		}
@@ -179,6 +186,9 @@ func (s *story) invite() {
 	s.print.say("  the repository  git clone %s\n", s.config.url)
 }
 
+// errUserEnds is Ctrl-C while the story waits for the user: a good end, too.
+var errUserEnds = errors.New("the user ended the story")
+
 // enter waits for the user; Ctrl-C or the end of input ends the story.
 func (s *story) enter(ctx context.Context, next string) error {
 	s.print.say("press Enter for: %s (Ctrl-C ends)", next)
@@ -189,7 +199,7 @@ func (s *story) enter(ctx context.Context, next string) error {
 	}()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return errUserEnds
 	case err := <-line:
 		if err != nil {
 			return fmt.Errorf("no more input: %w", err)

@@ -132,7 +132,7 @@ func (s *server) openRouter(context.Context) (err error) {
 func (s *server) openNode(ctx context.Context) error {
 	docker, err := engine.Connect(ctx, "")
 	if err != nil {
-		return fmt.Errorf("Slipway runs pods on a Docker Engine of API %s or newer: start it, or name it by DOCKER_HOST: %w", engine.MinimumAPI, err)
+		return fmt.Errorf("pods run on a Docker Engine of API %s or newer: start it, or name it by DOCKER_HOST: %w", engine.MinimumAPI, err)
 	}
 	s.closing(docker.Close)
 	if err := engine.EnsureTools(ctx, false, s.log); err != nil {

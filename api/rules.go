@@ -122,7 +122,7 @@ func Validate(obj runtime.Object) field.ErrorList {
 	if r.validate != nil {
 		errs = append(errs, r.validate(obj)...)
 	}
-	return sorted(errs)
+	return sorted(append(errs, validateTenancy(obj)...))
 }
 
 // sorted lists the same errors in the same order whenever it is asked.

@@ -43,7 +43,6 @@ func worse(a, b health) health {
 type world struct {
 	projects     projectv1.ProjectList
 	applications v1alpha1.ApplicationList
-	records      v1alpha1.RecordList
 	deployments  appsv1.DeploymentConfigList
 	pods         corev1.PodList
 	builds       buildv1.BuildList
@@ -63,7 +62,7 @@ func (d *Dashboard) readAll(ctx context.Context, options []client.ListOption, li
 
 func (d *Dashboard) overview(ctx context.Context, _ *gin.Context) (*page, error) {
 	var w world
-	if err := d.readAll(ctx, nil, &w.projects, &w.applications, &w.records, &w.deployments, &w.pods, &w.builds, &w.routes, &w.nodes); err != nil {
+	if err := d.readAll(ctx, nil, &w.projects, &w.applications, &w.deployments, &w.pods, &w.builds, &w.routes, &w.nodes); err != nil {
 		return nil, err
 	}
 	now := d.Now()
@@ -71,7 +70,7 @@ func (d *Dashboard) overview(ctx context.Context, _ *gin.Context) (*page, error)
 	return &page{Title: "Overview", Sections: []section{
 		{"summary", "applications deploymentconfigs pods builds projects nodes", "summary", w.summary(projects)},
 		{"problems", "applications pods builds", "problems", w.problems()},
-		{"applications", "applications records", "applications", applications},
+		{"applications", "applications", "applications", applications},
 		{"projects", "projects deploymentconfigs pods builds routes", "projects", projects},
 		{"builds", "builds", "builds", buildRows(w.builds.Items, now, 8, true)},
 	}}, nil
@@ -138,17 +137,17 @@ type applicationCard struct {
 func (w *world) applicationCards(now time.Time) []applicationCard {
 	var cards []applicationCard
 	for i := range w.applications.Items {
-		cards = append(cards, applicationCardOf(&w.applications.Items[i], w.records.Items, now))
+		cards = append(cards, applicationCardOf(&w.applications.Items[i], now))
 	}
 	return cards
 }
 
-func applicationCardOf(a *v1alpha1.Application, records []v1alpha1.Record, now time.Time) applicationCard {
+func applicationCardOf(a *v1alpha1.Application, now time.Time) applicationCard {
 	ready, message := table.Ready(a.Status.Conditions)
 	words := map[string]string{"True": "Applied", "False": "Failed"}
 	c := applicationCard{
 		Namespace: a.Namespace, Name: a.Name, Health: applicationHealth(a), Message: message, Ready: cmp.Or(words[ready], "Working"),
-		Commit: a.Status.LastAppliedCommit, Problems: len(a.Status.Problems),
+		Commit: a.Status.LastAppliedCommit, Author: a.Status.LastAppliedAuthor, Subject: a.Status.LastAppliedMessage, Problems: len(a.Status.Problems),
 	}
 	if a.Spec.Suspend {
 		c.Ready = "Suspended"
@@ -158,16 +157,6 @@ func applicationCardOf(a *v1alpha1.Application, records []v1alpha1.Record, now t
 	}
 	if t := a.Status.LastAppliedTime; t != nil {
 		c.Applied, c.Ago = t.Time, ago(t.Time, now)
-	}
-	var newest *v1alpha1.Record
-	for i := range records {
-		r := &records[i]
-		if r.Namespace == a.Namespace && r.Spec.Application == a.Name && r.Spec.Commit == c.Commit && (newest == nil || newest.Spec.Started.Before(&r.Spec.Started)) {
-			newest = r
-		}
-	}
-	if newest != nil {
-		c.Author, c.Subject = newest.Spec.Author, newest.Spec.Message
 	}
 	return c
 }

@@ -160,6 +160,7 @@ func TestPageIsLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	app.Status.LastAppliedCommit = rec.Spec.Commit
+	app.Status.LastAppliedAuthor, app.Status.LastAppliedMessage = rec.Spec.Author, rec.Spec.Message
 	if err := c.Status().Update(t.Context(), &app); err != nil {
 		t.Fatal(err)
 	}

@@ -135,7 +135,7 @@ func (d *Dashboard) application(ctx context.Context, c *gin.Context) (*page, err
 		{"application", "applications records", "application", struct {
 			applicationCard
 			Spec v1alpha1.ApplicationSpec
-		}{applicationCardOf(&a, records.Items, now), a.Spec}},
+		}{applicationCardOf(&a, now), a.Spec}},
 		{"problems", "applications", "problems", w.problems()},
 		{"records", "records", "records", rows},
 	}}, nil

@@ -21,7 +21,7 @@ func (p *planner) apply(ctx context.Context, plan *Plan) error {
 			if s.Action == Prune || s.stage != stage {
 				continue
 			}
-			if _, err := p.rm.Apply(ctx, s.desired.DeepCopy(), ssa.DefaultApplyOptions()); err != nil {
+			if err := p.applyStep(ctx, s); err != nil {
 				return fmt.Errorf("apply %s: %w", s.Object, err)
 			}
 		}
@@ -35,6 +35,31 @@ func (p *planner) apply(ctx context.Context, plan *Plan) error {
 		}
 	}
 	return nil
+}
+
+// applyTries is how often an object is applied on top of a state that keeps moving.
+const applyTries = 10
+
+// applyStep applies one object. What the triggers wrote is carried over again, from the
+// very state that is applied to: a trigger may have fired since the plan was made.
+func (p *planner) applyStep(ctx context.Context, s Step) (err error) {
+	for range applyTries {
+		o := s.desired.DeepCopy()
+		if s.Action == Change && carries(o) {
+			live, err := p.live(ctx, refOf(o))
+			if err != nil {
+				return err
+			}
+			if live != nil {
+				carry(o, live)
+				o.SetResourceVersion(live.GetResourceVersion())
+			}
+		}
+		if _, err = p.rm.Apply(ctx, o, ssa.DefaultApplyOptions()); !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+	return err
 }
 
 // prune deletes the very object that was planned: one that was made anew under the

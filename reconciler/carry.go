@@ -6,12 +6,14 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
+func carries(o *unstructured.Unstructured) bool { return o.GetKind() == "DeploymentConfig" }
+
 // carry leaves to the controllers what is theirs inside of a spec that git declares.
 // OpenShift keeps what an image trigger last did in the DeploymentConfig's spec, in a
 // list that server-side apply treats as one value: applying git's list as it stands
 // would undo the trigger at every look.
 func carry(desired, live *unstructured.Unstructured) {
-	if desired.GetKind() != "DeploymentConfig" {
+	if !carries(desired) {
 		return
 	}
 	carryTriggers(desired, live)
@@ -58,7 +60,7 @@ func carryTriggers(desired, live *unstructured.Unstructured) {
 	changed := false
 	for _, t := range wanted {
 		p, ok := t[params].(map[string]any)
-		if !ok || p[field] != nil {
+		if !ok {
 			continue
 		}
 		for _, l := range triggers(live) {

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"reflect"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +13,9 @@ import (
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
 )
+
+// maxSubject is how many bytes of a commit's first line a status carries.
+const maxSubject = 200
 
 // maxProblems is how many problems a status carries; the event says how many there were.
 const maxProblems = 100
@@ -81,6 +85,8 @@ func (r *Reconciler) settle(ctx context.Context, app *v1alpha1.Application, rev 
 			s.LastAppliedTime = &now
 		}
 		s.LastAppliedCommit, s.LastAttemptedCommit = rev.Commit, rev.Commit
+		subject, _, _ := strings.Cut(strings.TrimSpace(rev.Message), "\n")
+		s.LastAppliedAuthor, s.LastAppliedMessage = rev.Author, cut(subject, maxSubject)
 		s.Problems = nil
 		s.ObservedGeneration = app.Generation
 		s.Inventory = entries(plan.inventory...)

@@ -65,6 +65,9 @@ type ApplicationStatus struct {
 	Conditions         []metav1.Condition `json:"conditions,omitempty"`
 	// LastAppliedCommit is the commit that live state follows.
 	LastAppliedCommit string `json:"lastAppliedCommit,omitempty"`
+	// LastAppliedAuthor and LastAppliedMessage are that commit's author and first line.
+	LastAppliedAuthor  string `json:"lastAppliedAuthor,omitempty"`
+	LastAppliedMessage string `json:"lastAppliedMessage,omitempty"`
 	// LastAttemptedCommit is the newest commit looked at, good or bad.
 	LastAttemptedCommit string `json:"lastAttemptedCommit,omitempty"`
 	// LastAppliedTime is when LastAppliedCommit went live.

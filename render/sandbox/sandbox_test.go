@@ -213,6 +213,28 @@ func TestCancelledAndClosed(t *testing.T) {
 	}
 }
 
+// A caller that goes right after its job is done takes no child with it: the next job
+// of that child is another's.
+func TestCancelledAfterItsJob(t *testing.T) {
+	p := testPool(t, Limits{})
+	for range 500 {
+		ctx, cancel := context.WithCancel(t.Context())
+		w, err := p.Get(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = w.Do(ctx, "echo a", new(string), nil)
+		cancel()
+		p.Put(w)
+		if err != nil {
+			t.Fatalf("the job: %v", err)
+		}
+		if got, err := do(t, p, "echo b"); err != nil || got != "b" {
+			t.Fatalf("the next one: %q, %v", got, err)
+		}
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	p := testPool(t, Limits{})
 	var all sync.WaitGroup

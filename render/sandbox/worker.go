@@ -103,11 +103,18 @@ func spawn(exe []string, env []string, l Limits, namespaces uintptr) (*Worker, e
 
 // Do hands the child a job and answers its questions until it is done. The result is
 // decoded into result. A *Death means that the job is to blame and the child is gone.
-func (w *Worker) Do(ctx context.Context, job, result any, answer func(question json.RawMessage) (any, error)) error {
+func (w *Worker) Do(ctx context.Context, job, result any, answer func(question json.RawMessage) (any, error)) (err error) {
 	w.jobs++
-	done := make(chan struct{})
-	defer close(done)
-	go w.watch(ctx, done)
+	done, watched := make(chan struct{}), make(chan struct{})
+	go func() { defer close(watched); w.watch(ctx, done) }()
+	// What watches this job must be gone before the child has another one to be killed in.
+	defer func() {
+		close(done)
+		<-watched
+		if err == nil && w.reason != "" {
+			err = w.death(ctx, nil)
+		}
+	}()
 	if err := writeFrame(w.in, frameJob, job, w.limits.Output*2); err != nil {
 		return w.death(ctx, err)
 	}

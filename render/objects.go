@@ -152,6 +152,9 @@ func (r *rendering) checkObjects() {
 		for _, e := range r.renderer.check(o.Unstructured) {
 			r.problem(o, e.Field, "%s", message(k, e))
 		}
+		for _, e := range api.Unserved(o.Unstructured) {
+			r.problem(o, e.Field, "%s", message(k, e))
+		}
 		if !known {
 			continue
 		}
@@ -178,6 +181,8 @@ func place(o api.Origin) string {
 	return strings.Replace(p, ":  (", " (", 1)
 }
 
+const changeNetwork = "pod.network.openshift.io/multitenant.change-network"
+
 // checkPlace holds the object against the Application's project.
 func (r *rendering) checkPlace(k api.Kind, o api.DesiredObject) {
 	const at = "metadata.namespace"
@@ -192,5 +197,8 @@ func (r *rendering) checkPlace(k api.Kind, o api.DesiredObject) {
 		r.problem(o, at, "a %s is cluster-wide and has no namespace", k.Kind)
 	case !k.Namespaced && r.Project != "" && !(k.Kind == "Project" && o.GetName() == r.Project):
 		r.problem(o, "kind", "a %s is cluster-wide, but the Application's project is %s", k.Kind, r.Project)
+	case !k.Namespaced && r.Project != "" && o.GetAnnotations()[changeNetwork] != "":
+		// Whose network a project shares is the administrators' to say, not its own.
+		r.problem(o, "metadata.annotations["+changeNetwork+"]", "is refused where the Application's project is set")
 	}
 }

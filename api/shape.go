@@ -58,7 +58,7 @@ func shapeOfStruct(v any, t reflect.Type, p *field.Path) field.ErrorList {
 		ft, known := fields[name]
 		if !known {
 			why := `unknown field "` + at.String() + `"`
-			if close := closest(name, fields); close != "" {
+			if close := Closest(name, slices.Sorted(maps.Keys(fields))); close != "" {
 				why += ", did you mean " + close + "?"
 			}
 			errs = append(errs, field.Forbidden(at, why))
@@ -196,39 +196,4 @@ func jsonFields(t reflect.Type) map[string]reflect.Type {
 	}
 	fieldsOf.Store(t, fields)
 	return fields
-}
-
-// closest is the field that a misspelled one most likely means; empty: none is near.
-func closest(name string, fields map[string]reflect.Type) string {
-	best, least := "", 3
-	for _, candidate := range slices.Sorted(maps.Keys(fields)) {
-		if d := distance(strings.ToLower(name), strings.ToLower(candidate)); d < least && d < len(candidate)/2 {
-			best, least = candidate, d
-		}
-	}
-	return best
-}
-
-// distance is how many letters must be put in, taken out or changed between two words.
-// Words that differ much in length, or are long, are far apart without counting.
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 || len(a)-len(b) > 2 || len(b)-len(a) > 2 {
-		return 64
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -22,45 +22,10 @@ func suggestKind(o api.DesiredObject) string {
 	return suggest(o.GetKind(), names)
 }
 
-// suggest finds the word that is closest to a misspelled one, if any is close: it begins
-// with the same word, or differs in few letters.
+// suggest asks whether a misspelled word means another one.
 func suggest(word string, candidates []string) string {
-	best, least := "", max(len(word)/3, 2)+1
-	for _, c := range candidates {
-		d := distance(strings.ToLower(word), strings.ToLower(c))
-		if len(word) >= 4 && strings.HasPrefix(strings.ToLower(c), strings.ToLower(word)) {
-			d = 1
-		}
-		if d < least {
-			best, least = c, d
-		}
+	if best := api.Closest(word, candidates); best != "" {
+		return fmt.Sprintf(": did you mean %s?", best)
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(": did you mean %s?", best)
-}
-
-// distance counts the letters to add, drop or change between two words; words that differ
-// in length by more than eight letters are far apart.
-func distance(a, b string) int {
-	if len(a)-len(b) > 8 || len(b)-len(a) > 8 {
-		return 9
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := before
-			if a[i] != b[j] {
-				cost = 1 + min(before, row[j], row[j+1])
-			}
-			before, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
+	return ""
 }

@@ -241,9 +241,10 @@ func TestNodeAndOutside(t *testing.T) {
 		if err := addressed("out1", "192.0.2.2/24"); err != nil {
 			return err
 		}
-		way := &netlink.Route{Dst: ipNet(x.driver.ClusterNetwork), Gw: net.IPv4(192, 0, 2, 1)}
-		if err := netlink.RouteAdd(way); err != nil {
-			return err
+		for _, dst := range []netip.Prefix{x.driver.ClusterNetwork, x.driver.ServiceNetwork} {
+			if err := netlink.RouteAdd(&netlink.Route{Dst: ipNet(dst), Gw: net.IPv4(192, 0, 2, 1)}); err != nil {
+				return err
+			}
 		}
 		return tell(t, ":8080", func(client string) string { host, _, _ := net.SplitHostPort(client); return host })
 	}); err != nil {
@@ -252,7 +253,9 @@ func TestNodeAndOutside(t *testing.T) {
 	for _, network := range []string{"tcp", "udp"} {
 		eventually(t, network+" to the outside", tells(func() (string, error) { return a.ask(network, "192.0.2.2:8080") }, "192.0.2.1"))
 	}
-	for _, at := range []string{a.at(), gateway + ":8443"} {
+	web := x.service("default", "web", 1, a)
+	eventually(t, "the service from the node", tells(func() (string, error) { return ask("tcp", web) }, "a"))
+	for _, at := range []string{a.at(), web, gateway + ":8443"} {
 		if got, err := (pod{Namespace: outside}).ask("tcp", at); err == nil {
 			t.Errorf("the outside reached %s: %q", at, got)
 		}

@@ -66,7 +66,11 @@ func (f Frame) chains() []chain {
 		{name: "spoofing", kind: filter, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityRaw, rules: []rule{
 			join(fromLink(f.Links), fromElsewhere(), verdictOf("drop", expr.VerdictDrop)),
 		}},
-		{name: "prerouting", kind: nat, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityNATDest, rules: []rule{toService}},
+		{name: "prerouting", kind: nat, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityNATDest, rules: []rule{
+			// Service addresses are for pods and for the node itself. Whatever else comes by, such
+			// as the container of a build on Docker's own bridge, is of no project.
+			join(from(f.Cluster), toService),
+		}},
 		{name: "nat-output", kind: nat, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityNATDest, rules: []rule{toService}},
 		{name: "postrouting", kind: nat, hook: nftables.ChainHookPostrouting, priority: nftables.ChainPriorityNATSource, rules: []rule{f.hairpin()}},
 		{name: "input", kind: filter, hook: nftables.ChainHookInput, priority: nftables.ChainPriorityFilter, rules: []rule{
@@ -92,7 +96,7 @@ func (f Frame) forward() []rule {
 	if !f.Flat {
 		out = append(out, join(from(f.Cluster), to(f.Cluster), jump("isolate")))
 	}
-	// What is not a pod reaches pods from the node itself or through a service only.
+	// What is not a pod reaches pods from the node itself only.
 	return append(out, join(notFrom(f.Cluster), to(f.Subnet), isNew(), notTranslated(), refuse("admin-prohibited")))
 }
 

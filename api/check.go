@@ -109,6 +109,14 @@ func checkDesired(u *unstructured.Unstructured) field.ErrorList {
 	if u.GetName() == "" && u.GetGenerateName() != "" {
 		errs = append(errs, field.Required(meta.Child("name"), "generateName would make another object with each render"))
 	}
+	// An owner that is not there would have the object collected as often as it is applied,
+	// and a finalizer that nobody knows would keep it, and its project, for ever.
+	if len(u.GetOwnerReferences()) > 0 {
+		errs = append(errs, field.Forbidden(meta.Child("ownerReferences"), "are given by Slipway: what git holds belongs to its Application"))
+	}
+	if len(u.GetFinalizers()) > 0 {
+		errs = append(errs, field.Forbidden(meta.Child("finalizers"), "are given by Slipway"))
+	}
 	for _, a := range allocated {
 		if _, ok := u.GetAnnotations()[a]; ok {
 			errs = append(errs, field.Forbidden(meta.Child("annotations").Key(a), "is given by Slipway"))

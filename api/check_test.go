@@ -234,6 +234,7 @@ var bad = []struct {
 	{"CronJob", "Etc/UTC", "Mars/Olympus", []string{"spec.timeZone"}},
 	{"PersistentVolumeClaim", "storage: 1Gi", "storage: 0", []string{"spec.resources.requests[storage]"}},
 	{"PersistentVolume", "path: /srv/v", "path: /srv/../etc", []string{"spec.hostPath.path"}},
+	{"Pod", "name: p,", "name: p, ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a, uid: b}], finalizers: [a.b/c],", []string{"metadata.ownerReferences", "metadata.finalizers"}},
 	{"Pod", "name: c, image: busybox", "name: c", []string{"spec.containers[0].image"}},
 	{"Pod", "containers: [", "containers: [{name: c, image: busybox}, ", []string{"spec.containers[1].name"}},
 	{"Pod", "name: p,", "name: " + strings.Repeat("p", 254) + ",", []string{"metadata.name"}},

@@ -130,7 +130,12 @@ func (s *scheduler) place(ctx context.Context, key loop.Key) (loop.Result, error
 		return loop.Result{After: s.Retry}, s.refuse(ctx, &pod, reasons.String(len(nodes.Items)))
 	}
 	pod.Spec.NodeName = node
-	if err := s.Client.Update(ctx, &pod); err != nil {
+	err = s.Client.Update(ctx, &pod)
+	if apierrors.IsNotFound(err) {
+		s.wait(key, false)
+		return loop.Result{}, nil
+	}
+	if err != nil {
 		return loop.Result{}, fmt.Errorf("pod %s: bind to node %s: %w", key, node, err)
 	}
 	s.wait(key, false)

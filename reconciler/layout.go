@@ -54,8 +54,14 @@ func isDir(tree fs.FS, name string) bool {
 // other. The Applications inherit the root's source and parameters.
 func projectObjects(root *v1alpha1.Application, l layout, declared []api.DesiredObject) ([]api.DesiredObject, error) {
 	var out []api.DesiredObject
+	var problems api.Problems
 	for _, name := range l.projects {
 		dir := path.Join(root.Spec.Path, projectsFolder, name)
+		if name == root.Namespace || name == root.Name {
+			// Its Application would take the root's place, or write among the root's objects.
+			problems = append(problems, api.Problem{File: dir, Message: "a project cannot be named " + name + ": the name is Slipway's own; what belongs there goes to " + clusterFolder + "/"})
+			continue
+		}
 		if !declares(declared, "Project", name) {
 			project := &projectv1.Project{ObjectMeta: metav1.ObjectMeta{Name: name}}
 			project.SetGroupVersionKind(projectv1.GroupVersion.WithKind("Project"))
@@ -80,6 +86,9 @@ func projectObjects(root *v1alpha1.Application, l layout, declared []api.Desired
 			return nil, err
 		}
 		out = append(out, o)
+	}
+	if len(problems) > 0 {
+		return nil, problems
 	}
 	return out, nil
 }

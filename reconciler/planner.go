@@ -62,6 +62,10 @@ func (p *planner) plan(ctx context.Context, app *v1alpha1.Application, rev api.R
 func (p *planner) planObject(ctx context.Context, app *v1alpha1.Application, o api.DesiredObject, out *Plan) error {
 	desired := o.Unstructured.DeepCopy()
 	unstructured.RemoveNestedField(desired.Object, "status")
+	if desired.GetKind() == "Application" && client.ObjectKeyFromObject(desired) == client.ObjectKeyFromObject(app) {
+		out.Problems = append(out.Problems, problem(o, "metadata.name", "is the Application that this belongs to: none declares itself"))
+		return nil
+	}
 	live, err := p.live(ctx, refOf(desired))
 	if err != nil {
 		return err

@@ -440,3 +440,26 @@ func TestForeignObjectsAreNotTaken(t *testing.T) {
 		return fmt.Errorf("root %+v, p %+v", w.application("root").Status, w.application("pp").Status)
 	})
 }
+
+func TestNothingTakesTheRootsPlace(t *testing.T) {
+	itself := "apiVersion: slipway.dev/v1alpha1\nkind: Application\nmetadata: {name: root, namespace: slipway}\nspec: {path: elsewhere}\n"
+	for name, c := range map[string]struct{ file, content, want string }{
+		"a folder with the root's name":    {"projects/root/a.yaml", config("a", "1"), "a project cannot be named root"},
+		"a folder with the root's project": {"projects/slipway/a.yaml", config("a", "1"), "a project cannot be named slipway"},
+		"a declaration of the root":        {"cluster/a.yaml", itself, "none declares itself"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, map[string]string{"projects/one/a.yaml": config("a", "1"), c.file: c.content})
+			w.eventually("it is refused", func() error {
+				root := w.application("root")
+				if s := root.Status; len(s.Problems) != 1 || !strings.Contains(s.Problems[0].Message, c.want) || s.LastAppliedCommit != "" {
+					return fmt.Errorf("status %+v", s)
+				}
+				return nil
+			})
+			if s := w.application("root").Spec; s.Path != "" || s.Project != "" {
+				t.Errorf("the root became %+v", s)
+			}
+		})
+	}
+}

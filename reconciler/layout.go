@@ -44,6 +44,30 @@ func layoutOf(tree fs.FS, dir string) (layout, bool) {
 	return l, l.cluster != "" || len(l.projects) > 0
 }
 
+// Folder is a part of a repository that is rendered by itself.
+type Folder struct {
+	Path string
+	// Project that objects go to which name none; empty: none.
+	Project string
+}
+
+// Folders are the parts of a repository that a root Application at dir, "." or a folder,
+// renders: cluster/ and each project of a configuration repository, else dir itself.
+func Folders(tree fs.FS, dir string) []Folder {
+	l, ok := layoutOf(tree, dir)
+	if !ok {
+		return []Folder{{Path: dir}}
+	}
+	var out []Folder
+	if l.cluster != "" {
+		out = append(out, Folder{Path: l.cluster})
+	}
+	for _, name := range l.projects {
+		out = append(out, Folder{path.Join(dir, projectsFolder, name), name})
+	}
+	return out
+}
+
 func isDir(tree fs.FS, name string) bool {
 	info, err := fs.Stat(tree, name)
 	return err == nil && info.IsDir()

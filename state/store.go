@@ -95,6 +95,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	seal, err := openSealer(ctx, s.kv, o.Prefix, o.KeyFile)
 	if err != nil {
 		s.Close()
+		if errors.Is(err, context.DeadlineExceeded) && len(o.Endpoints) > 0 {
+			err = fmt.Errorf("etcd at %s does not answer: %w", strings.Join(o.Endpoints, ", "), err)
+		}
 		return nil, err
 	}
 	s.client = newClient(life, s.kv, seal, o, s.etcd != nil)

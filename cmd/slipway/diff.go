@@ -61,7 +61,7 @@ func fetchPreview(cmd *cobra.Command, address, repository, ref string) (server.P
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return p, err
+		return p, read.NoAnswer(address, err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {

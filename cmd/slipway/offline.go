@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/reconciler"
 	"slipway.dev/slipway/render"
 	"slipway.dev/slipway/render/template"
 )
@@ -66,7 +69,12 @@ func renderCommand() *cobra.Command {
 		Short:   "Render a working copy of a repository; exits 2 with every mistake, by file and line",
 		GroupID: "repo",
 		Args:    cobra.MaximumNArgs(1),
-		Example: "  slipway render . --path projects/shop-dev --project shop-dev -p domain=localhost",
+		Long: `Render a working copy of a repository as the server would, and print the objects.
+
+A configuration repository (cluster/, projects/<name>/) is rendered as a whole; --path and
+--project render a folder of it. Nothing is kept: parameters that are generated show placeholders.`,
+		Example: "  slipway render . -p domain=apps.example.com\n" +
+			"  slipway render . --path projects/shop-dev --project shop-dev -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) > 0 {
@@ -81,20 +89,19 @@ func renderCommand() *cobra.Command {
 				return err
 			}
 			defer root.Close()
-			r := render.New(render.Options{Ledger: nothingKept{}, Log: slog.New(slog.DiscardHandler)})
-			defer r.Close()
-			want, err := r.Render(cmd.Context(), render.Request{
-				Tree: root.FS(), Path: path, Project: project, Parameters: values, Application: "offline/offline",
-			})
-			var problems api.Problems
-			if errors.As(err, &problems) {
-				fmt.Fprintln(cmd.ErrOrStderr(), problems.Error())
-				return exitCode(2)
+			folders := []reconciler.Folder{{Path: path, Project: project}}
+			if project == "" {
+				folders = reconciler.Folders(root.FS(), cmp.Or(path, "."))
 			}
+			objects, problems, err := renderFolders(cmd.Context(), root.FS(), folders, values)
 			if err != nil {
 				return err
 			}
-			for i, o := range want.Objects {
+			if len(problems) > 0 {
+				fmt.Fprintln(cmd.ErrOrStderr(), problems.Error())
+				return exitCode(2)
+			}
+			for i, o := range objects {
 				if i > 0 && output == "yaml" {
 					fmt.Fprintln(cmd.OutOrStdout(), "---")
 				}
@@ -111,6 +118,29 @@ func renderCommand() *cobra.Command {
 	f.StringVar(&project, "project", "", "project that objects go to which name none")
 	f.StringVarP(&output, "output", "o", "yaml", "json or yaml")
 	return cmd
+}
+
+// renderFolders renders every folder, and gathers the mistakes of all of them.
+func renderFolders(ctx context.Context, tree fs.FS, folders []reconciler.Folder, values map[string]string) ([]api.DesiredObject, api.Problems, error) {
+	r := render.New(render.Options{Ledger: nothingKept{}, Log: slog.New(slog.DiscardHandler)})
+	defer r.Close()
+	var objects []api.DesiredObject
+	var all api.Problems
+	for _, f := range folders {
+		want, err := r.Render(ctx, render.Request{
+			Tree: tree, Path: f.Path, Project: f.Project, Parameters: values, Application: "offline/offline",
+		})
+		var problems api.Problems
+		switch {
+		case errors.As(err, &problems):
+			all = append(all, problems...)
+		case err != nil:
+			return nil, nil, err
+		default:
+			objects = append(objects, want.Objects...)
+		}
+	}
+	return objects, all, nil
 }
 
 // nothingKept is the ledger of a command that keeps nothing: a preview shows

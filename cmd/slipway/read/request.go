@@ -51,13 +51,18 @@ func (s *scope) open(ctx context.Context, path string, q url.Values, accept stri
 	req.Header.Set("Accept", accept)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("no answer from the server at %s: %w (is `slipway up` running? --server or SLIPWAY_SERVER names another)", s.server, unwrapURL(err))
+		return nil, NoAnswer(s.server, err)
 	}
 	if res.StatusCode != http.StatusOK {
 		defer res.Body.Close()
 		return nil, refusal(res)
 	}
 	return res.Body, nil
+}
+
+// NoAnswer is the error of a request that no server answered.
+func NoAnswer(server string, err error) error {
+	return fmt.Errorf("no answer from the server at %s: %w (is `slipway up` running? --server or SLIPWAY_SERVER names another)", server, unwrapURL(err))
 }
 
 func unwrapURL(err error) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,11 +80,16 @@ func Webhooks(ctx context.Context, dataDir string) ([]Webhook, error) {
 	}
 	o := state.Options{Endpoints: c.Etcd, KeyFile: filepath.Join(c.stateDir(), "seal.key"), Log: slog.New(slog.DiscardHandler)}
 	if len(o.Endpoints) == 0 {
+		conn, err := net.Dial("unix", strings.TrimPrefix(state.Socket(c.stateDir()), "unix://"))
+		if err != nil {
+			return nil, fmt.Errorf("no server runs on the data directory %s: %w", dataDir, err)
+		}
+		conn.Close()
 		o.Endpoints = []string{state.Socket(c.stateDir())}
 	}
 	store, err := state.Open(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("live state below %s (does the server run?): %w", dataDir, err)
+		return nil, fmt.Errorf("live state of %s: %w", dataDir, err)
 	}
 	defer store.Close()
 	base, err := loopbackURL(c.Listen)

@@ -61,10 +61,10 @@ func (c *Config) complete() error {
 	}
 	var err error
 	if c.clusterNetwork, err = netip.ParsePrefix(c.ClusterNetwork); err != nil {
-		errs = append(errs, fmt.Errorf("--cluster-network: %w", err))
+		errs = append(errs, fmt.Errorf("--cluster-network %q: want a network such as 10.128.0.0/14", c.ClusterNetwork))
 	}
 	if c.serviceNetwork, err = netip.ParsePrefix(c.ServiceNetwork); err != nil {
-		errs = append(errs, fmt.Errorf("--service-network: %w", err))
+		errs = append(errs, fmt.Errorf("--service-network %q: want a network such as 172.30.0.0/16", c.ServiceNetwork))
 	}
 	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
 		errs = append(errs, err)

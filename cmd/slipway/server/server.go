@@ -47,11 +47,14 @@ type server struct {
 	cfg *Config
 	log *slog.Logger
 
-	store   *state.Store
-	client  *state.Client
-	events  *event.Recorder
-	parts   parts
-	closers []func() error
+	store  *state.Store
+	client *state.Client
+	events *event.Recorder
+	parts  parts
+	// api and registry are listened on from the start, so that an address in use is an
+	// error before anything on the machine is changed; connections wait until served.
+	api, registry net.Listener
+	closers       []func() error
 }
 
 func (s *server) closing(f func() error) { s.closers = append(s.closers, f) }
@@ -66,6 +69,12 @@ func (s *server) close() {
 
 // open opens live state and makes every part, without running any.
 func (s *server) open(ctx context.Context) (err error) {
+	if s.api, err = s.listen("--listen", s.cfg.Listen); err != nil {
+		return err
+	}
+	if s.registry, err = s.listen("--registry", s.cfg.Registry); err != nil {
+		return err
+	}
 	s.store, err = openState(ctx, s.cfg)
 	if err != nil {
 		return err
@@ -77,6 +86,20 @@ func (s *server) open(ctx context.Context) (err error) {
 		return err
 	}
 	return s.openParts(ctx)
+}
+
+func (s *server) listen(flag, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	s.closing(func() error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return l, nil
 }
 
 func openState(ctx context.Context, c *Config) (*state.Store, error) {
@@ -110,18 +133,8 @@ func (s *server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for name, l := range map[string]struct {
-		address string
-		handler http.Handler
-	}{"API": {s.cfg.Listen, api}, "registry": {s.cfg.Registry, s.parts.registry.Handler()}} {
-		listener, err := net.Listen("tcp", l.address)
-		if err != nil {
-			fail(err)
-			wg.Wait()
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		run(name, func(ctx context.Context) error { return serveHTTP(ctx, listener, l.handler) })
-	}
+	run("API", func(ctx context.Context) error { return serveHTTP(ctx, s.api, api) })
+	run("registry", func(ctx context.Context) error { return serveHTTP(ctx, s.registry, s.parts.registry.Handler()) })
 	run("router", s.parts.router.Serve)
 	run("node", s.parts.agent.Run)
 	// Several servers may share one etcd: the one that leads decides, and every one

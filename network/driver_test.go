@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -367,6 +369,9 @@ func TestRestartAdopts(t *testing.T) {
 
 	// Without its file, the node finds the addresses by its links.
 	x.stop()
+	if err := os.Remove(filepath.Join(o.Dir, "network.json")); err != nil {
+		t.Fatal(err)
+	}
 	o.Dir = t.TempDir()
 	x.start(o)
 	if again, err = x.driver.Attach(t.Context(), b.name, b.PID); err != nil || again != b.address {
@@ -430,6 +435,30 @@ func TestDownLeavesNothing(t *testing.T) {
 	}
 	if got := left(t, x.driver); got != "" {
 		t.Errorf("left behind:\n%s", got)
+	}
+}
+
+// Two instances of one name would take each other's links and rules away.
+func TestNameBelongsToOne(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.pod("default", "a")
+	x.stop() // what is there is the first one's also while its process does not run
+	o := x.driver.Options
+	o.Dir = t.TempDir()
+	second, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := left(t, x.driver)
+	if err := second.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "belongs to the instance that keeps its addresses in "+x.driver.Dir) {
+		t.Errorf("a second instance of the name: %v", err)
+	}
+	if err := second.Down(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if after := left(t, x.driver); after != before {
+		t.Errorf("the second instance left\n%s\nof\n%s", after, before)
 	}
 }
 

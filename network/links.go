@@ -31,6 +31,11 @@ func (d *Driver) ensureBridge() (mended []string, err error) {
 	if err != nil {
 		return mended, fmt.Errorf("link %s: %w", d.bridgeName(), err)
 	}
+	if link.Attrs().Alias != d.mark() {
+		if err := netlink.LinkSetAlias(link, d.mark()); err != nil {
+			return mended, fmt.Errorf("link %s: alias: %w", d.bridgeName(), err)
+		}
+	}
 	address := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(d.gateway(), 32))}
 	have, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V4) })
 	if err != nil {

@@ -27,6 +27,9 @@ func (d *Driver) Up(ctx context.Context) error {
 	if err := d.leases.load(); err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
+	if err := d.refuseOther(); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
 	if err := d.settleSubnet(ctx); err != nil {
 		return fmt.Errorf("network: subnet of node %s: %w", d.Node, err)
 	}
@@ -162,6 +165,10 @@ func (d *Driver) Down(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	errs := []error{d.close()}
+	if other, err := d.owner(); err != nil || other != "" {
+		// Nothing of that name is this driver's to remove.
+		return errors.Join(append(errs, err)...)
+	}
 	if err := d.leases.load(); err != nil {
 		errs = append(errs, err)
 	}

@@ -61,8 +61,9 @@ func (r *Reconciler) Controllers() []loop.Controller {
 	}
 	r.planner = newPlanner(r.Client)
 	return []loop.Controller{{
-		Name:      "application",
-		Workers:   4,
+		Name: "application",
+		// Most of the time they wait for a renderer: some that are slow must not hold up all.
+		Workers:   32,
 		Watches:   append(driftWatches(), r.sourceWatch()),
 		Reconcile: r.Reconcile,
 	}}

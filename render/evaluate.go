@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"time"
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/render/document"
@@ -37,12 +38,14 @@ func (r *rendering) evaluate(ctx context.Context) (sources []source, problems ap
 	if err != nil {
 		return nil, nil, err
 	}
+	began := time.Now()
 	defer func() {
+		r.took = time.Since(began)
 		if w != nil {
 			r.renderer.pool.Put(w)
 		}
 	}()
-	session, deaths := r.renderer.session.Add(1), 0
+	session := r.renderer.session.Add(1)
 	for i, file := range r.files {
 		out, err := r.one(ctx, w, session, file)
 		var death *sandbox.Death
@@ -53,7 +56,7 @@ func (r *rendering) evaluate(ctx context.Context) (sources []source, problems ap
 			return nil, nil, r.values.broken
 		case errors.As(err, &death):
 			problems = append(problems, api.Problem{File: file, Message: "evaluating it " + death.Reason})
-			if deaths++; deaths == maxDeaths {
+			if r.deaths++; r.deaths == maxDeaths {
 				return sources, append(problems, api.Problem{File: file, Message: fmt.Sprintf("the %d files after it were not looked at", len(r.files)-i-1)}), nil
 			}
 			if w, err = r.renderer.pool.Replace(w); err != nil {

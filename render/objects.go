@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -27,6 +28,9 @@ type rendering struct {
 
 	objects  []api.DesiredObject
 	problems api.Problems
+	// deaths counts the children that it used up; took is how long it had one.
+	deaths int
+	took   time.Duration
 	// whole is set while no file failed: only then can something be said to be missing.
 	whole bool
 }

@@ -51,6 +51,7 @@ type Renderer struct {
 	check   func(*unstructured.Unstructured) field.ErrorList
 	pool    *sandbox.Pool
 	cache   *cache
+	lanes   *lanes
 	session atomic.Uint64
 }
 
@@ -74,7 +75,7 @@ func New(o Options) *Renderer {
 		o.Exe = []string{self, "render-child"}
 	}
 	return &Renderer{
-		ledger: o.Ledger, check: o.Check, cache: newCache(),
+		ledger: o.Ledger, check: o.Check, cache: newCache(), lanes: newLanes(o.Workers),
 		pool: sandbox.NewPool(o.Exe, o.Env, o.Workers, o.Limits, o.Log),
 	}
 }
@@ -114,7 +115,12 @@ func (r *Renderer) Render(ctx context.Context, q Request) (api.Desired, error) {
 	}
 	for {
 		run := &rendering{Request: q, renderer: r, dir: dir, tree: t, values: v, files: files}
+		leave, err := r.lanes.enter(ctx, q.Application)
+		if err != nil {
+			return api.Desired{}, err
+		}
 		objects, problems, err := run.do(ctx)
+		leave(run.deaths > 0 || run.took > slowAfter)
 		if err != nil {
 			return api.Desired{}, err
 		}

@@ -39,6 +39,7 @@ func upCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.Repo, "repo", "", "URL of the configuration repository (required)")
+	f.StringVar(&c.RepoCredentials, "repo-credentials", "", "folder with the files username and password, bearerToken, or identity and known_hosts")
 	f.StringVar(&c.Branch, "branch", "", "branch to follow (default: the one that the repository's HEAD names)")
 	f.StringVar(&c.Path, "path", "", "folder of the repository that holds the configuration (default: its root)")
 	f.StringArrayVar(&parameters, "parameter", nil, "NAME=VALUE handed to Jsonnet files and templates that declare NAME; may be repeated")

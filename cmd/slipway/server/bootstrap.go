@@ -1,11 +1,18 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
 
 	projectv1 "github.com/openshift/api/project/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,8 +23,13 @@ import (
 	"slipway.dev/slipway/api/v1alpha1"
 )
 
-// hooksSecret holds, under the key `token`, what webhooks of repositories are signed with.
-const hooksSecret = "hooks"
+// hooksSecret holds what webhooks of repositories are signed with, for those that a
+// configuration declares; the root's Secret has a token and credentials of its own, which
+// are shown to no other repository's host.
+const (
+	hooksSecret = "hooks"
+	tokenKey    = "token"
+)
 
 // bootstrap makes the objects that everything else begins with: Slipway's own project,
 // and the repository and the application that `up` names. Only what differs is written.
@@ -25,15 +37,14 @@ func bootstrap(ctx context.Context, c client.Client, cfg *Config) error {
 	if err := ensure(ctx, c, &projectv1.Project{ObjectMeta: metav1.ObjectMeta{Name: System}}, nil); err != nil {
 		return err
 	}
-	token := make([]byte, 24)
-	if _, err := rand.Read(token); err != nil {
+	if err := ensureSecret(ctx, c, hooksSecret, nil); err != nil {
 		return err
 	}
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: System, Name: hooksSecret},
-		Data:       map[string][]byte{"token": []byte(hex.EncodeToString(token))},
+	credentials, err := cfg.credentials()
+	if err != nil {
+		return err
 	}
-	if err := ensure(ctx, c, secret, nil); err != nil {
+	if err := ensureSecret(ctx, c, Root, credentials); err != nil {
 		return err
 	}
 	repo := &v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: System, Name: Root}}
@@ -43,9 +54,7 @@ func bootstrap(ctx context.Context, c client.Client, cfg *Config) error {
 		if cfg.Branch != "" {
 			repo.Spec.Reference = &v1alpha1.GitRepositoryRef{Branch: cfg.Branch}
 		}
-		if repo.Spec.SecretRef == nil {
-			repo.Spec.SecretRef = &corev1.LocalObjectReference{Name: hooksSecret}
-		}
+		repo.Spec.SecretRef = &corev1.LocalObjectReference{Name: Root}
 	}); err != nil {
 		return err
 	}
@@ -58,6 +67,52 @@ func bootstrap(ctx context.Context, c client.Client, cfg *Config) error {
 			app.Spec.Parameters = nil
 		}
 	})
+}
+
+// ensureSecret makes a Secret with a token for webhooks, which stays the same, and with
+// the values given, which are replaced.
+func ensureSecret(ctx context.Context, c client.Client, name string, values map[string][]byte) error {
+	fresh := make([]byte, 24)
+	if _, err := rand.Read(fresh); err != nil {
+		return err
+	}
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: System, Name: name}}
+	return ensure(ctx, c, s, func() {
+		token := s.Data[tokenKey]
+		if len(token) == 0 {
+			token = []byte(hex.EncodeToString(fresh))
+		}
+		s.Data = map[string][]byte{tokenKey: token}
+		maps.Copy(s.Data, values)
+	})
+}
+
+// credentialKeys are what a GitRepository's Secret may hold, as Flux names them.
+var credentialKeys = []string{"username", "password", "bearerToken", "identity", "known_hosts"}
+
+// credentials reads the folder of --repo-credentials: a file for each key.
+func (c *Config) credentials() (map[string][]byte, error) {
+	if c.RepoCredentials == "" {
+		return nil, nil
+	}
+	out := map[string][]byte{}
+	for _, key := range credentialKeys {
+		data, err := os.ReadFile(filepath.Join(c.RepoCredentials, key))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--repo-credentials: %w", err)
+		}
+		if key != "identity" && key != "known_hosts" {
+			data = bytes.TrimSpace(data)
+		}
+		out[key] = data
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("--repo-credentials: %s holds none of the files %s", c.RepoCredentials, strings.Join(credentialKeys, ", "))
+	}
+	return out, nil
 }
 
 // ensure makes an object, or changes one that differs; change nil: an object that

@@ -28,7 +28,10 @@ const Root = "root"
 type Config struct {
 	// Repo is the URL of the configuration repository; Branch and Path say what of it.
 	Repo, Branch, Path string
-	Parameters         map[string]string
+	// RepoCredentials is a folder with the files username and password, bearerToken, or
+	// identity and known_hosts; empty: the repository is readable by everybody.
+	RepoCredentials string
+	Parameters      map[string]string
 	// DataDir holds live state, mirrors, images and logs.
 	DataDir string
 	// Etcd are the endpoints of an existing cluster; empty: embedded.

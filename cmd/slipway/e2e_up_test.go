@@ -313,6 +313,7 @@ func TestUp(t *testing.T) {
 	u.reviews(t, repo, web)
 	u.pushesAndPulls(t, repo)
 	u.refusesASecondServer(t)
+	u.keepsItsName(t)
 
 	repo.commit(map[string]string{"projects/hello/web.yaml": strings.Replace(web, "from Slipway", "again", 1)})
 	u.hook()
@@ -470,6 +471,20 @@ func (u *upped) refusesASecondServer(t *testing.T) {
 	if after, err := os.ReadFile(filepath.Join(u.dataDir, "up.json")); err != nil || string(after) != string(before) {
 		t.Errorf("the refused server wrote settings: %v %s", err, after)
 	}
+}
+
+// keepsItsName: another data directory may not take over this one's links and rules.
+func (u *upped) keepsItsName(t *testing.T) {
+	other := filepath.Join(u.dir, "other")
+	res := u.runs("up", "--repo", "file:///nowhere", "--data-dir", other, "--name", u.network, "--listen", "127.0.0.1:0",
+		"--registry", "127.0.0.1:0", "--router", "127.0.0.1:0", "--router-tls", "127.0.0.1:0")
+	if res.code != 2 || !strings.Contains(res.complaints, "belongs to the instance that keeps its addresses in "+u.dataDir) {
+		t.Errorf("slipway up of the same name: %s", res)
+	}
+	if res := u.runs("down", "--data-dir", other); res.code != 0 {
+		t.Errorf("slipway down of the refused server: %s", res)
+	}
+	u.serves("web-hello.localhost", "Hello from Slipway")
 }
 
 // restarts stops the server: pods run on. The next one adopts them.

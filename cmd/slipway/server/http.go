@@ -31,6 +31,7 @@ func (s *server) apiHandler() (http.Handler, error) {
 		s.log.Error("a request panicked", "path", c.Request.URL.Path, "error", err)
 		c.AbortWithStatus(http.StatusInternalServerError)
 	}))
+	e.Use(onlyLoopbackHosts(s.cfg.Listen))
 	e.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", s.readyz)
 	e.GET("/version", func(c *gin.Context) {

@@ -25,6 +25,8 @@ type rendering struct {
 	tree     *tree
 	values   *values
 	files    []string
+	// wrong is what cannot be a file to render, such as a link.
+	wrong api.Problems
 
 	objects  []api.DesiredObject
 	problems api.Problems
@@ -41,7 +43,8 @@ func (r *rendering) do(ctx context.Context) ([]api.DesiredObject, api.Problems, 
 	if err != nil {
 		return nil, nil, err
 	}
-	r.problems, r.whole = problems, len(problems) == 0
+	r.problems = append(slices.Clone(r.wrong), problems...)
+	r.whole = len(r.problems) == 0
 	var locks []source
 	for _, s := range sources {
 		if path.Base(s.file) == lockFile {

@@ -105,16 +105,18 @@ func (r *Renderer) Render(ctx context.Context, q Request) (api.Desired, error) {
 		return api.Desired{}, api.Problems{{Message: "path " + q.Path + " is not a folder inside of the repository"}}
 	}
 	t := newTree(q.Tree)
-	files, problems, err := t.files(dir)
-	if err != nil || len(problems) > 0 {
-		return api.Desired{}, failure(problems, err)
+	files, wrong, err := t.files(dir)
+	if err != nil || len(files) == 0 && len(wrong) > 0 {
+		return api.Desired{}, failure(wrong, err)
 	}
 	v := &values{ledger: r.ledger, application: q.Application, persist: q.Persist}
-	if hit, ok, err := r.cache.get(ctx, q, t, files, v); err != nil || ok {
-		return hit.desired(), failure(hit.problems, err)
+	if len(wrong) == 0 {
+		if hit, ok, err := r.cache.get(ctx, q, t, files, v); err != nil || ok {
+			return hit.desired(), failure(hit.problems, err)
+		}
 	}
 	for {
-		run := &rendering{Request: q, renderer: r, dir: dir, tree: t, values: v, files: files}
+		run := &rendering{Request: q, renderer: r, dir: dir, tree: t, values: v, files: files, wrong: wrong}
 		leave, err := r.lanes.enter(ctx, q.Application)
 		if err != nil {
 			return api.Desired{}, err
@@ -135,7 +137,7 @@ func (r *Renderer) Render(ctx context.Context, q Request) (api.Desired, error) {
 			}
 		}
 		done := entry{objects: objects, problems: problems, files: files, reads: t.seen(), values: v.used()}
-		if v.reproducible(len(problems) > 0) {
+		if len(wrong) == 0 && v.reproducible(len(problems) > 0) {
 			r.cache.put(q, done)
 		}
 		return done.desired(), failure(problems, nil)

@@ -266,8 +266,12 @@ func TestNothingOutsideOfTheTreeIsRead(t *testing.T) {
 	if err := os.Symlink(outside+"/canary.libsonnet", filepath.Join(repo, "app/b.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Render(t.Context(), render.Request{Tree: os.DirFS(repo), Path: "app", Project: "shop", Application: "a/b"}); err == nil || !strings.Contains(err.Error(), "app/b.yaml: is a symbolic link") {
-		t.Errorf("a linked file: %v", err)
+	if err := os.WriteFile(filepath.Join(repo, "app/c.yaml"), []byte("kind: [\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.Render(t.Context(), render.Request{Tree: os.DirFS(repo), Path: "app", Project: "shop", Application: "a/b"})
+	if err == nil || !strings.Contains(err.Error(), "app/b.yaml: is a symbolic link") || !strings.Contains(err.Error(), "app/c.yaml:1: not valid YAML") {
+		t.Errorf("a linked file beside another mistake: %v", err)
 	}
 }
 

@@ -91,11 +91,16 @@ func (f Frame) refuseService() []rule {
 	}
 }
 
+// linkLocal addresses are of a machine's own link (RFC 3927).
+var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
+
 func (f Frame) forward() []rule {
 	out := f.refuseService()
 	if !f.Flat {
 		out = append(out, join(from(f.Cluster), to(f.Cluster), jump("isolate")))
 	}
+	// Clouds tell a machine's own secrets at a link-local address: pods are not the machine.
+	out = append(out, join(from(f.Cluster), to(linkLocal), refuse("admin-prohibited")))
 	// What is not a pod reaches pods from the node itself only.
 	return append(out, join(notFrom(f.Cluster), to(f.Subnet), isNew(), notTranslated(), refuse("admin-prohibited")))
 }

@@ -28,7 +28,12 @@ func Remove(ctx context.Context, docker Docker, host string) error {
 	for _, i := range append(all, cached...) {
 		for _, ref := range references(i, host) {
 			_, err := docker.ImageRemove(ctx, ref, image.RemoveOptions{PruneChildren: true})
-			if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
+			if err == nil || errdefs.IsConflict(err) {
+				continue
+			}
+			// It may have gone with an image that was made from it; engines differ in what
+			// they say then.
+			if _, gone := docker.ImageInspect(ctx, ref); !errdefs.IsNotFound(gone) {
 				errs = append(errs, fmt.Errorf("remove image %s: %w", ref, err))
 			}
 		}

@@ -189,16 +189,8 @@ func Down(ctx context.Context, dataDir string, log *slog.Logger) error {
 		return err
 	}
 	defer store.Close()
-	docker, err := engine.Connect(ctx, "")
-	if err != nil {
-		return err
-	}
-	defer docker.Close()
-	err = errors.Join(
-		node.Remove(ctx, docker, c.instance(), c.dir("pods")),
-		builder.Remove(ctx, docker, c.Registry),
-		pause.Remove(ctx, docker),
-	)
+	// Links and rules go even where the engine, and with it every container, is gone.
+	err = emptyEngine(ctx, c)
 	driver, netErr := network.New(network.Options{
 		Node: c.Node, Client: store.Client(), Dir: c.dir("network"), Name: c.Name,
 		ClusterNetwork: c.clusterNetwork, ServiceNetwork: c.serviceNetwork, Log: log,
@@ -207,4 +199,18 @@ func Down(ctx context.Context, dataDir string, log *slog.Logger) error {
 		netErr = driver.Down(ctx)
 	}
 	return errors.Join(err, netErr)
+}
+
+// emptyEngine removes containers and images from the engine.
+func emptyEngine(ctx context.Context, c *Config) error {
+	docker, err := engine.Connect(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer docker.Close()
+	return errors.Join(
+		node.Remove(ctx, docker, c.instance(), c.dir("pods")),
+		builder.Remove(ctx, docker, c.Registry),
+		pause.Remove(ctx, docker),
+	)
 }

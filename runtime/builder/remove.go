@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -12,9 +13,10 @@ import (
 )
 
 // Remove takes away every image that came from, or went to, the registry at host, and
-// what builds left on the engine to build faster. It is for the end of a node: a
-// container that still uses one of the images keeps it.
-func Remove(ctx context.Context, docker Docker, host string) error {
+// what the builds of the configurations (`project/name`) left on the engine to build
+// faster. It is for the end of a node: a container that still uses one of the images
+// keeps it, and what others build on the engine is left alone.
+func Remove(ctx context.Context, docker Docker, host string, configs []string) error {
 	all, err := docker.ImageList(ctx, image.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("list images: %w", err)
@@ -26,7 +28,7 @@ func Remove(ctx context.Context, docker Docker, host string) error {
 	}
 	var errs []error
 	for _, i := range append(all, cached...) {
-		for _, ref := range references(i, host) {
+		for _, ref := range references(i, host, configs) {
 			_, err := docker.ImageRemove(ctx, ref, image.RemoveOptions{PruneChildren: true})
 			if err == nil || errdefs.IsConflict(err) {
 				continue
@@ -41,9 +43,9 @@ func Remove(ctx context.Context, docker Docker, host string) error {
 	return errors.Join(errs...)
 }
 
-// references are the names of an image below a registry; an image of a build that has
-// no name is known by its id.
-func references(i image.Summary, host string) []string {
+// references are the names of an image below a registry; an image of one of the
+// configurations that has no name is known by its id.
+func references(i image.Summary, host string, configs []string) []string {
 	var out []string
 	named := false
 	for _, ref := range append(append([]string{}, i.RepoTags...), i.RepoDigests...) {
@@ -55,7 +57,7 @@ func references(i image.Summary, host string) []string {
 			out = append(out, ref)
 		}
 	}
-	if !named && i.Labels[labelConfig] != "" {
+	if !named && slices.Contains(configs, i.Labels[labelConfig]) {
 		out = append(out, i.ID)
 	}
 	return out

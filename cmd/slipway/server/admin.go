@@ -190,7 +190,7 @@ func Down(ctx context.Context, dataDir string, log *slog.Logger) error {
 	}
 	defer store.Close()
 	// Links and rules go even where the engine, and with it every container, is gone.
-	err = emptyEngine(ctx, c)
+	err = emptyEngine(ctx, c, store.Client())
 	driver, netErr := network.New(network.Options{
 		Node: c.Node, Client: store.Client(), Dir: c.dir("network"), Name: c.Name,
 		ClusterNetwork: c.clusterNetwork, ServiceNetwork: c.serviceNetwork, Log: log,
@@ -202,7 +202,15 @@ func Down(ctx context.Context, dataDir string, log *slog.Logger) error {
 }
 
 // emptyEngine removes containers and images from the engine.
-func emptyEngine(ctx context.Context, c *Config) error {
+func emptyEngine(ctx context.Context, c *Config, live client.Client) error {
+	var list buildv1.BuildConfigList
+	if err := live.List(ctx, &list); err != nil {
+		return err
+	}
+	var configs []string
+	for _, bc := range list.Items {
+		configs = append(configs, bc.Namespace+"/"+bc.Name)
+	}
 	docker, err := engine.Connect(ctx, "")
 	if err != nil {
 		return err
@@ -210,7 +218,7 @@ func emptyEngine(ctx context.Context, c *Config) error {
 	defer docker.Close()
 	return errors.Join(
 		node.Remove(ctx, docker, c.instance(), c.dir("pods")),
-		builder.Remove(ctx, docker, c.Registry),
+		builder.Remove(ctx, docker, c.Registry, configs),
 		pause.Remove(ctx, docker),
 	)
 }

@@ -151,9 +151,10 @@ func planAssembly(base image.InspectResponse, tree fs.FS, override string, exist
 			return a, err
 		}
 	}
-	for name, at := range map[string]string{"assemble": a.assemble, "run": a.run} {
-		if at == "" {
-			return a, fmt.Errorf("no %s script: neither %s/%s in the source, nor one where label %s of the builder image says", name, sourceScripts, name, labelScripts)
+	// In order: the message is the same each time.
+	for _, s := range []struct{ name, at string }{{"assemble", a.assemble}, {"run", a.run}} {
+		if s.at == "" {
+			return a, fmt.Errorf("no %s script: neither %s/%s in the source, nor one where label %s of the builder image says", s.name, sourceScripts, s.name, labelScripts)
 		}
 	}
 	return a, nil

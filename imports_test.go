@@ -24,6 +24,9 @@ var nouns = []string{"state", "sources", "render", "reconciler", "runtime", "net
 // of a controller, nothing that opens live state.
 var forEveryone = []string{"state/loop", "state/event"}
 
+// ofTheReconciler are decisions that the reconciler itself is made of; they import nobody.
+var ofTheReconciler = []string{"reconciler/health", "reconciler/gate", "reconciler/live"}
+
 const maxLines = 450
 
 type source struct {
@@ -71,6 +74,8 @@ func refusal(s source, imported string) string {
 		return to + " is another noun: declare an interface, cmd wires"
 	case from != to:
 		return "not a package to share: values shared by nouns live in api"
+	case s.dir == "reconciler" && slices.Contains(ofTheReconciler, imported):
+		return ""
 	case from == "reconciler" && imported != "reconciler" && under(s.dir, imported) == "":
 		return "the reconciler's parts do not know each other: declare an interface, cmd wires"
 	}

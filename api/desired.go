@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,10 @@ type Revision struct {
 	Author  string
 	Message string
 	When    time.Time
-	Tree    fs.FS
+	// Signer is who signed the commit or tag, where the GitRepository asks for signatures.
+	Signer string
+	// Tree may implement TreeDigests.
+	Tree fs.FS
 }
 
 // Problem is a mistake in a repository, with the place where it can be mended.
@@ -84,8 +88,38 @@ type DesiredObject struct {
 // Desired is what an Application's path renders to at one revision.
 type Desired struct {
 	Objects []DesiredObject
-	// Reads lists the files of the tree that the result depends on: the import graph.
-	Reads []string
+	// Depends is what of the tree the result depends on: the import graph.
+	Depends Depends
+	// Hash identifies the result: equal hashes, equal objects. Empty where it is not known.
+	Hash string
+}
+
+// Depends is what of a tree a render looked at. Paths are slash-separated, relative to the
+// tree's root, which is ".".
+type Depends struct {
+	// Files that were read, or looked for in vain.
+	Files []string
+	// Folders whose renderable files were all taken, however deep.
+	Folders []string
+	// Listings are folders of which only the names of the entries were looked at.
+	Listings []string
+}
+
+// On says whether a change of the file at name may change the result. Appearing and
+// vanishing are changes of the file, and of the listing of every folder above it.
+func (d Depends) On(name string) bool {
+	if slices.Contains(d.Files, name) {
+		return true
+	}
+	under := func(folder string) bool { return folder == "." || strings.HasPrefix(name, folder+"/") }
+	return slices.ContainsFunc(d.Folders, under) || slices.ContainsFunc(d.Listings, under)
+}
+
+// TreeDigests is what a Revision's Tree may also implement: the identity of what is at a
+// path, without reading it. Equal digests, equal content; a folder's covers all below it.
+type TreeDigests interface {
+	// Digest of the file or folder at name; false: there is none, or it may not be read.
+	Digest(name string) (string, bool)
 }
 
 // ObjectName is how an object is named to people: `kind/name`, lower case, with the

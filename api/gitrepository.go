@@ -17,6 +17,9 @@ func defaultGitRepository(r *v1alpha1.GitRepository) {
 		setPointer(&r.Spec.Interval, metav1.Duration{Duration: time.Minute})
 	}
 	setPointer(&r.Spec.Timeout, metav1.Duration{Duration: time.Minute})
+	if r.Spec.Verify != nil {
+		setDefault(&r.Spec.Verify.Mode, v1alpha1.VerifyHEAD)
+	}
 }
 
 func validateGitRepository(r *v1alpha1.GitRepository) field.ErrorList {
@@ -31,6 +34,13 @@ func validateGitRepository(r *v1alpha1.GitRepository) field.ErrorList {
 	if s := r.Spec.SecretRef; s != nil {
 		errs = append(errs, named(p.Child("secretRef", "name"), s.Name, validation.IsDNS1123Subdomain)...)
 	}
+	if r.Spec.Depth < 0 {
+		errs = append(errs, field.Invalid(p.Child("depth"), r.Spec.Depth, "must not be negative"))
+	}
+	for i, name := range r.Spec.Projects {
+		errs = append(errs, named(p.Child("projects").Index(i), name, validation.IsDNS1123Label)...)
+	}
+	errs = append(errs, validateVerification(r.Spec, p.Child("verify"))...)
 	if ref := r.Spec.Reference; ref != nil {
 		at := p.Child("ref")
 		errs = append(errs, gitRef(at.Child("branch"), ref.Branch)...)
@@ -41,6 +51,19 @@ func validateGitRepository(r *v1alpha1.GitRepository) field.ErrorList {
 		}
 		errs = append(errs, gitCommit(at.Child("commit"), ref.Commit)...)
 		errs = append(errs, semverRange(at.Child("semver"), ref.SemVer)...)
+	}
+	return errs
+}
+
+func validateVerification(s v1alpha1.GitRepositorySpec, p *field.Path) field.ErrorList {
+	v := s.Verify
+	if v == nil {
+		return nil
+	}
+	errs := oneOf(p.Child("mode"), v.Mode, v1alpha1.VerifyHEAD, v1alpha1.VerifyTag, v1alpha1.VerifyTagAndHEAD)
+	errs = append(errs, named(p.Child("secretRef", "name"), v.SecretRef.Name, validation.IsDNS1123Subdomain)...)
+	if v.Mode != v1alpha1.VerifyHEAD && (s.Reference == nil || s.Reference.Tag == "" && s.Reference.SemVer == "" && s.Reference.Name == "") {
+		errs = append(errs, field.Invalid(p.Child("mode"), v.Mode, "needs a reference to a tag: set ref.tag, ref.semver or ref.name"))
 	}
 	return errs
 }

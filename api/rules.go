@@ -71,6 +71,7 @@ func ruleTable() map[reflect.Type]rule {
 	set(ruleFor[*v1alpha1.Application](own, subdomain, defaultApplication, validateApplication, nil))
 	set(ruleFor[*v1alpha1.Promotion](own, subdomain, defaultPromotion, validatePromotion, nil))
 	set(ruleFor[*v1alpha1.Record](own, subdomain, nil, validateRecord, updateRecord))
+	set(ruleFor[*v1alpha1.Override](own, subdomain, nil, validateOverride, updateOverride))
 
 	set(ruleFor(core, subdomain, defaultSecret, validateSecret, updateSecret))
 	set(ruleFor[*corev1.ConfigMap](core, subdomain, nil, validateConfigMap, updateConfigMap))

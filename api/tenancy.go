@@ -24,9 +24,7 @@ func validateTenancy(obj runtime.Object) field.ErrorList {
 	case *v1alpha1.Application:
 		return applicationTenancy(o, p)
 	case *v1alpha1.GitRepository:
-		if foreign(o.Namespace) && strings.HasPrefix(strings.ToLower(o.Spec.URL), "file:") {
-			return field.ErrorList{field.Forbidden(p.Child("url"), "files of the host are open to project "+SystemProject+" only")}
-		}
+		return repositoryTenancy(o, p)
 	case *v1alpha1.Promotion:
 		return promotionTenancy(o, p)
 	case *buildv1.BuildConfig:
@@ -55,6 +53,23 @@ func applicationTenancy(a *v1alpha1.Application, p *field.Path) field.ErrorList 
 	}
 	if ns := a.Spec.SourceRef.Namespace; ns != "" && ns != a.Namespace {
 		errs = append(errs, field.Forbidden(p.Child("sourceRef", "namespace"), "an Application uses the repositories of its own project"))
+	}
+	return errs
+}
+
+// repositoryTenancy: a tenant's repository brings objects to the tenant's project only.
+func repositoryTenancy(r *v1alpha1.GitRepository, p *field.Path) field.ErrorList {
+	if !foreign(r.Namespace) {
+		return nil
+	}
+	var errs field.ErrorList
+	if strings.HasPrefix(strings.ToLower(r.Spec.URL), "file:") {
+		errs = append(errs, field.Forbidden(p.Child("url"), "files of the host are open to project "+SystemProject+" only"))
+	}
+	for i, name := range r.Spec.Projects {
+		if name != r.Namespace {
+			errs = append(errs, field.Forbidden(p.Child("projects").Index(i), "only repositories of project "+SystemProject+" reach other projects"))
+		}
 	}
 	return errs
 }

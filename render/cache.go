@@ -40,7 +40,7 @@ func (e entry) desired() api.Desired {
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.reads)) {
 		if e.reads[name] != [sha256.Size]byte{} {
-			d.Reads = append(d.Reads, name)
+			d.Depends.Files = append(d.Depends.Files, name)
 		}
 	}
 	return d

@@ -129,7 +129,7 @@ func describe(t *testing.T, d api.Desired) string {
 	for _, o := range d.Objects {
 		objects = append(objects, object{api.ObjectName(o.Unstructured), o.Origin.File, o.Origin.Via, o.Origin.Line, o.Object})
 	}
-	raw, err := json.MarshalIndent(map[string]any{"Objects": objects, "Reads": d.Reads}, "", "  ")
+	raw, err := json.MarshalIndent(map[string]any{"Objects": objects, "Reads": d.Depends.Files}, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -436,8 +436,8 @@ func TestCacheKnowsWhatWasRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := []string{"app/a.jsonnet", "vendor/x.libsonnet"}; len(d.Reads) < 2 || !slices.Contains(d.Reads, want[0]) {
-			t.Errorf("reads %v", d.Reads)
+		if want := []string{"app/a.jsonnet", "vendor/x.libsonnet"}; len(d.Depends.Files) < 2 || !slices.Contains(d.Depends.Files, want[0]) {
+			t.Errorf("reads %v", d.Depends.Files)
 		}
 		var out []string
 		for _, o := range d.Objects {

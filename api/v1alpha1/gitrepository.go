@@ -33,10 +33,43 @@ type GitRepositorySpec struct {
 	SecretRef *corev1.LocalObjectReference `json:"secretRef,omitempty"`
 	// Timeout of one fetch; default 60s.
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
-	// Ignore holds gitignore patterns of paths that are not seen.
+	// Ignore holds gitignore patterns of paths that are not seen, in addition to those of
+	// the tree's .sourceignore files.
 	Ignore *string `json:"ignore,omitempty"`
+	// Verify asks for signatures: a revision without a good one is never rendered.
+	Verify *GitRepositoryVerification `json:"verify,omitempty"`
+	// RecurseSubmodules reads submodules, too. By default a tree that holds one is refused
+	// where something reads it.
+	RecurseSubmodules bool `json:"recurseSubmodules,omitempty"`
+	// LFS reads the content that a git LFS pointer stands for. By default pointers are refused.
+	LFS bool `json:"lfs,omitempty"`
+	// Depth limits how many commits of history are fetched; default 0: all of it.
+	Depth int `json:"depth,omitempty"`
+	// Projects that Applications may bring this repository's objects to; empty: the
+	// repository's own project, and any project where the repository is the administrators'.
+	Projects []string `json:"projects,omitempty"`
 	// Suspend stops looking; what was fetched stays in force.
 	Suspend bool `json:"suspend,omitempty"`
+}
+
+// GitVerificationMode says what must be signed.
+type GitVerificationMode string
+
+// The verification modes, Flux's.
+const (
+	VerifyHEAD       GitVerificationMode = "HEAD"
+	VerifyTag        GitVerificationMode = "Tag"
+	VerifyTagAndHEAD GitVerificationMode = "TagAndHEAD"
+)
+
+// GitRepositoryVerification says whose signatures are asked for.
+type GitRepositoryVerification struct {
+	// Mode is HEAD (default: the commit), Tag (the tag that is followed) or TagAndHEAD.
+	Mode GitVerificationMode `json:"mode,omitempty"`
+	// SecretRef names a Secret of the same project. Each of its keys holds OpenPGP public keys
+	// (armored) or, where the key's name ends in `allowed_signers`, lines of ssh-keygen's
+	// allowed signers file; a key that ends in `.pub` holds one SSH public key.
+	SecretRef corev1.LocalObjectReference `json:"secretRef"`
 }
 
 // GitRepositoryRef names a revision. Where several are set the order of precedence
@@ -67,6 +100,8 @@ type GitArtifact struct {
 	Author   string      `json:"author,omitempty"`
 	Message  string      `json:"message,omitempty"`
 	When     metav1.Time `json:"when,omitempty"`
+	// Signer is who signed it, where signatures are asked for.
+	Signer string `json:"signer,omitempty"`
 }
 
 // GitTag is a tag and the commit it names.

@@ -22,7 +22,17 @@ type RecordSpec struct {
 	Commit      string `json:"commit"`
 	Author      string `json:"author,omitempty"`
 	Message     string `json:"message,omitempty"`
-	// Reason is Commit, Drift or Retry.
+	// Previous is the commit that was live before.
+	Previous string `json:"previous,omitempty"`
+	// Path is the Application's path in the repository.
+	Path string `json:"path,omitempty"`
+	// Digest of the plan.
+	Digest string `json:"digest,omitempty"`
+	// ApprovedBy is the author of the commit that approved the plan, where one had to.
+	ApprovedBy string `json:"approvedBy,omitempty"`
+	// Images lists the digests that the objects name, `object=image@digest`.
+	Images []string `json:"images,omitempty"`
+	// Reason is Commit, Drift, Override or Retry.
 	Reason  string      `json:"reason,omitempty"`
 	Started metav1.Time `json:"started,omitempty"`
 	// Milliseconds from start to applied.

@@ -16,6 +16,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Application{}, &ApplicationList{},
 		&Promotion{}, &PromotionList{},
 		&Record{}, &RecordList{},
+		&Override{}, &OverrideList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

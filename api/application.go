@@ -83,4 +83,3 @@ func required(p *field.Path, value string) field.ErrorList {
 	}
 	return nil
 }
-

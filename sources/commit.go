@@ -93,7 +93,7 @@ func (a attempt) build(ctx context.Context, now time.Time, req api.CommitRequest
 	made := memory.NewStorage()
 	root := plumbing.ZeroHash
 	var parents []plumbing.Hash
-	tree := treeFS{objects: a.r.objects, root: emptyTree, when: now}
+	tree := newTreeFS(a.r.objects, emptyTree, now, nil)
 	if !a.head.IsZero() {
 		if !a.r.current().tips()[a.head] {
 			if err := a.r.fetch(ctx, a.l, a.c, nil); err != nil {
@@ -105,7 +105,7 @@ func (a attempt) build(ctx context.Context, now time.Time, req api.CommitRequest
 			return a.head, nil, err
 		}
 		root, parents = c.TreeHash, []plumbing.Hash{a.head}
-		tree = treeFS{objects: a.r.objects, root: root, when: c.Committer.When}
+		tree = newTreeFS(a.r.objects, root, c.Committer.When, nil)
 	} else if err := a.r.objects.put(emptyStorage()); err != nil {
 		return a.head, nil, err
 	}

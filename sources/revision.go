@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
 
 	"slipway.dev/slipway/api"
 )
@@ -31,23 +30,8 @@ func (r *Mirror) Revision(l Location, t target, ignore string) (api.Revision, er
 		Author:  strings.ToValidUTF8(author, "�"),
 		Message: strings.ToValidUTF8(c.Message, "�"),
 		When:    c.Committer.When,
-		Tree:    treeFS{objects: r.objects, root: c.TreeHash, when: c.Committer.When, hidden: hidden(ignore)},
+		Tree:    newTreeFS(r.objects, c.TreeHash, c.Committer.When, newView(ignore)),
 	}, nil
-}
-
-func hidden(ignore string) func([]string, bool) bool {
-	var patterns []gitignore.Pattern
-	for line := range strings.Lines(ignore) {
-		line = strings.TrimRight(line, "\r\n")
-		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		patterns = append(patterns, gitignore.ParsePattern(line, nil))
-	}
-	if len(patterns) == 0 {
-		return nil
-	}
-	return gitignore.NewMatcher(patterns).Match
 }
 
 // maxAncestors bounds how far back descends looks.

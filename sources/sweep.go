@@ -82,10 +82,15 @@ func (o *objects) readable(c *object.Commit) error {
 		}
 		left = left[1:]
 		for _, e := range t.entries {
-			if e.Mode == filemode.Dir {
+			switch e.Mode {
+			case filemode.Dir:
 				left = append(left, e.Hash)
-			} else if _, err := o.size(e.Hash); err != nil {
-				return err
+			case filemode.Submodule:
+				// Its commit is in another repository.
+			default:
+				if _, err := o.size(e.Hash); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -14,28 +13,30 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"slipway.dev/slipway/api"
 )
 
 // ErrSymlink says that a path is a symbolic link, or leads through one. Links are
 // listed and can be read with ReadLink; they are not followed.
 var ErrSymlink = errors.New("symbolic links are not followed")
 
-// tree is one folder, sorted by name, without submodules.
+// tree is one folder, sorted by name.
 type tree struct {
 	entries []object.TreeEntry
+	// ignores says that there is a .sourceignore file.
+	ignores bool
 }
 
 // newTree refuses names that no honest git writes: they exist to escape from the
 // folder that somebody unpacks them to.
 func newTree(all []object.TreeEntry) (*tree, error) {
-	t := &tree{entries: make([]object.TreeEntry, 0, len(all))}
+	t := &tree{entries: slices.Clone(all)}
 	for _, e := range all {
 		if err := checkEntryName(e.Name); err != nil {
 			return nil, err
 		}
-		if e.Mode != filemode.Submodule {
-			t.entries = append(t.entries, e)
-		}
+		t.ignores = t.ignores || e.Name == ignoreFile && e.Mode.IsFile() && e.Mode != filemode.Symlink
 	}
 	slices.SortFunc(t.entries, func(a, b object.TreeEntry) int { return strings.Compare(a.Name, b.Name) })
 	for i := 1; i < len(t.entries); i++ {
@@ -63,15 +64,13 @@ func (t *tree) find(name string) (object.TreeEntry, bool) {
 }
 
 // treeFS is a commit's tree as a file system, read out of the object store. It
-// implements fs.ReadDirFS, fs.ReadFileFS, fs.StatFS, fs.SubFS and fs.ReadLinkFS.
+// implements fs.ReadDirFS, fs.ReadFileFS, fs.StatFS, fs.SubFS, fs.ReadLinkFS and
+// api.TreeDigests.
 type treeFS struct {
-	objects *objects
-	root    plumbing.Hash
-	when    time.Time
-	// hidden says which paths are not seen; nil: none.
-	hidden func(path []string, dir bool) bool
-	// prefix is where root is in the commit's tree, for hidden.
-	prefix []string
+	top  node
+	when time.Time
+	// view says what is seen, and how; nil: everything, as it is stored.
+	view *view
 }
 
 var _ interface {
@@ -80,61 +79,117 @@ var _ interface {
 	fs.StatFS
 	fs.SubFS
 	fs.ReadLinkFS
+	api.TreeDigests
 } = treeFS{}
 
+func newTreeFS(o *objects, root plumbing.Hash, when time.Time, v *view) treeFS {
+	return treeFS{top: node{entry: object.TreeEntry{Name: ".", Mode: filemode.Dir, Hash: root}, objects: o}, when: when, view: v}
+}
+
+// node is an entry, and where it is: what that changes in how it is read.
+type node struct {
+	entry object.TreeEntry
+	// objects holds the entry, which is another repository's below a submodule.
+	objects *objects
+	// path from the root of the commit's tree; empty for the root. It is shared: clone
+	// before appending.
+	path []string
+	// rules of the .sourceignore files in the folders above; nil: none.
+	rules *rules
+}
+
+// folder reads a node that is a folder, or a submodule that is read as one. rules are
+// those for what is in it.
+func (f treeFS) folder(n node) (t *tree, at node, err error) {
+	if n.entry.Mode == filemode.Submodule {
+		if n, err = f.view.enter(n); err != nil {
+			return nil, n, err
+		}
+	}
+	if t, err = n.objects.tree(n.entry.Hash); err != nil {
+		return nil, n, err
+	}
+	if t.ignores && f.view != nil {
+		n.rules, err = f.view.rulesOf(n, t)
+	}
+	return t, n, err
+}
+
+func (n node) isFolder() bool {
+	return n.entry.Mode == filemode.Dir || n.entry.Mode == filemode.Submodule
+}
+
+// child is a name of a folder; at and t are what folder answered.
+func (f treeFS) child(at node, e object.TreeEntry) (node, bool) {
+	c := node{entry: e, objects: at.objects, path: append(slices.Clip(at.path), e.Name), rules: at.rules}
+	return c, !f.view.hides(c)
+}
+
 // look finds an entry, not following links.
-func (f treeFS) look(op, name string) (object.TreeEntry, error) {
-	fail := func(err error) (object.TreeEntry, error) {
-		return object.TreeEntry{}, &fs.PathError{Op: op, Path: name, Err: err}
+func (f treeFS) look(op, name string) (node, error) {
+	fail := func(err error) (node, error) {
+		return node{}, &fs.PathError{Op: op, Path: name, Err: err}
 	}
 	if !fs.ValidPath(name) {
 		return fail(fs.ErrInvalid)
 	}
-	at := object.TreeEntry{Name: ".", Mode: filemode.Dir, Hash: f.root}
+	n := f.top
 	if name == "." {
-		return at, nil
+		return n, nil
 	}
-	parts := strings.Split(name, "/")
-	for i, part := range parts {
-		switch at.Mode {
-		case filemode.Dir:
-		case filemode.Symlink:
+	for part := range strings.SplitSeq(name, "/") {
+		switch {
+		case n.isFolder():
+		case n.entry.Mode == filemode.Symlink:
 			return fail(ErrSymlink)
 		default:
 			return fail(fs.ErrNotExist)
 		}
-		t, err := f.objects.tree(at.Hash)
+		t, at, err := f.folder(n)
 		if err != nil {
 			return fail(err)
 		}
 		e, ok := t.find(part)
-		if !ok || f.isHidden(parts[:i+1], e.Mode == filemode.Dir) {
+		if !ok {
 			return fail(fs.ErrNotExist)
 		}
-		at = e
+		if n, ok = f.child(at, e); !ok {
+			return fail(fs.ErrNotExist)
+		}
 	}
-	return at, nil
+	return n, nil
 }
 
-func (f treeFS) isHidden(parts []string, dir bool) bool {
-	return f.hidden != nil && f.hidden(append(slices.Clone(f.prefix), parts...), dir)
+// list is what is seen of a folder, by name.
+func (f treeFS) list(n node) ([]node, error) {
+	t, at, err := f.folder(n)
+	if err != nil {
+		return nil, err
+	}
+	seen := make([]node, 0, len(t.entries))
+	for _, e := range t.entries {
+		if c, ok := f.child(at, e); ok {
+			seen = append(seen, c)
+		}
+	}
+	return seen, nil
 }
 
 // Open opens a file or a folder.
 func (f treeFS) Open(name string) (fs.File, error) {
-	e, err := f.look("open", name)
+	n, err := f.look("open", name)
 	if err != nil {
 		return nil, err
 	}
-	info := fileInfo{f, e}
-	if e.Mode == filemode.Dir {
+	info := f.info(n, name)
+	if n.isFolder() {
 		list, err := f.ReadDir(name)
 		if err != nil {
 			return nil, err
 		}
 		return &openDir{info: info, name: name, left: list}, nil
 	}
-	content, err := f.content("open", name, e)
+	content, err := f.content("open", name, n)
 	if err != nil {
 		return nil, err
 	}
@@ -143,23 +198,26 @@ func (f treeFS) Open(name string) (fs.File, error) {
 
 // ReadFile reads a file.
 func (f treeFS) ReadFile(name string) ([]byte, error) {
-	e, err := f.look("read", name)
+	n, err := f.look("read", name)
 	if err != nil {
 		return nil, err
 	}
-	return f.content("read", name, e)
+	return f.content("read", name, n)
 }
 
-func (f treeFS) content(op, name string, e object.TreeEntry) ([]byte, error) {
+func (f treeFS) content(op, name string, n node) ([]byte, error) {
 	var err error
 	switch {
-	case e.Mode == filemode.Symlink:
+	case n.entry.Mode == filemode.Symlink:
 		err = ErrSymlink
-	case !e.Mode.IsFile():
+	case n.isFolder():
 		err = errors.New("is a directory")
 	default:
 		var content []byte
-		if content, err = f.objects.blob(e.Hash); err == nil {
+		if content, err = n.objects.blob(n.entry.Hash); err == nil {
+			content, err = f.view.smudge(n, content)
+		}
+		if err == nil {
 			return content, nil
 		}
 	}
@@ -168,40 +226,37 @@ func (f treeFS) content(op, name string, e object.TreeEntry) ([]byte, error) {
 
 // ReadDir lists a folder by name.
 func (f treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
-	e, err := f.look("readdir", name)
+	n, err := f.look("readdir", name)
 	if err != nil {
 		return nil, err
 	}
-	if e.Mode != filemode.Dir {
+	if !n.isFolder() {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.New("not a directory")}
 	}
-	t, err := f.objects.tree(e.Hash)
+	seen, err := f.list(n)
 	if err != nil {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
 	}
-	var at []string
-	if name != "." {
-		at = strings.Split(name, "/")
-	}
-	list := make([]fs.DirEntry, 0, len(t.entries))
-	for _, e := range t.entries {
-		if !f.isHidden(append(slices.Clone(at), e.Name), e.Mode == filemode.Dir) {
-			list = append(list, dirEntry{f, e})
-		}
+	list := make([]fs.DirEntry, len(seen))
+	for i, c := range seen {
+		list[i] = dirEntry{f, c}
 	}
 	return list, nil
 }
 
 // Stat describes a path; of a link it describes the link.
 func (f treeFS) Stat(name string) (fs.FileInfo, error) {
-	e, err := f.look("stat", name)
+	n, err := f.look("stat", name)
 	if err != nil {
 		return nil, err
 	}
-	if name != "." {
-		e.Name = path.Base(name)
-	}
-	return fileInfo{f, e}, nil
+	return f.info(n, name), nil
+}
+
+// info names the node as it was asked for: a root is "." wherever it is.
+func (f treeFS) info(n node, name string) fileInfo {
+	n.entry.Name = path.Base(name)
+	return fileInfo{f, n}
 }
 
 // Lstat is Stat.
@@ -209,14 +264,14 @@ func (f treeFS) Lstat(name string) (fs.FileInfo, error) { return f.Stat(name) }
 
 // ReadLink is where a symbolic link points to.
 func (f treeFS) ReadLink(name string) (string, error) {
-	e, err := f.look("readlink", name)
+	n, err := f.look("readlink", name)
 	if err != nil {
 		return "", err
 	}
-	if e.Mode != filemode.Symlink {
+	if n.entry.Mode != filemode.Symlink {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
 	}
-	target, err := f.objects.blob(e.Hash)
+	target, err := n.objects.blob(n.entry.Hash)
 	if err != nil {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
 	}
@@ -225,95 +280,14 @@ func (f treeFS) ReadLink(name string) (string, error) {
 
 // Sub is the folder as a file system of its own.
 func (f treeFS) Sub(dir string) (fs.FS, error) {
-	e, err := f.look("sub", dir)
+	n, err := f.look("sub", dir)
 	if err != nil {
 		return nil, err
 	}
-	if e.Mode != filemode.Dir {
+	if !n.isFolder() {
 		return nil, &fs.PathError{Op: "sub", Path: dir, Err: errors.New("not a directory")}
 	}
 	sub := f
-	sub.root = e.Hash
-	if dir != "." {
-		sub.prefix = append(slices.Clone(f.prefix), strings.Split(dir, "/")...)
-	}
+	sub.top = n
 	return sub, nil
-}
-
-type fileInfo struct {
-	f treeFS
-	e object.TreeEntry
-}
-
-func (i fileInfo) Name() string       { return i.e.Name }
-func (i fileInfo) IsDir() bool        { return i.e.Mode == filemode.Dir }
-func (i fileInfo) ModTime() time.Time { return i.f.when }
-func (i fileInfo) Sys() any           { return nil }
-
-func (i fileInfo) Mode() fs.FileMode {
-	switch i.e.Mode {
-	case filemode.Dir:
-		return fs.ModeDir | 0o755
-	case filemode.Symlink:
-		return fs.ModeSymlink | 0o777
-	case filemode.Executable:
-		return 0o755
-	}
-	return 0o644
-}
-
-// Size is a file's length, and 0 for what is none or cannot be read: reading it then
-// says why.
-func (i fileInfo) Size() int64 {
-	if i.e.Mode == filemode.Dir {
-		return 0
-	}
-	n, err := i.f.objects.size(i.e.Hash)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-type dirEntry struct {
-	f treeFS
-	e object.TreeEntry
-}
-
-func (d dirEntry) Name() string               { return d.e.Name }
-func (d dirEntry) IsDir() bool                { return d.e.Mode == filemode.Dir }
-func (d dirEntry) Type() fs.FileMode          { return fileInfo(d).Mode().Type() }
-func (d dirEntry) Info() (fs.FileInfo, error) { return fileInfo(d), nil }
-
-type openFile struct {
-	info fileInfo
-	*bytes.Reader
-}
-
-func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *openFile) Close() error               { return nil }
-
-type openDir struct {
-	info fileInfo
-	name string
-	left []fs.DirEntry
-}
-
-func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
-func (d *openDir) Close() error               { return nil }
-
-func (d *openDir) Read([]byte) (int, error) {
-	return 0, &fs.PathError{Op: "read", Path: d.name, Err: errors.New("is a directory")}
-}
-
-func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n > 0 && len(d.left) == 0 {
-		return nil, io.EOF
-	}
-	if n <= 0 || n > len(d.left) {
-		n = len(d.left)
-	}
-	list := d.left[:n]
-	d.left = d.left[n:]
-	return list, nil
 }

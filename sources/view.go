@@ -1,0 +1,67 @@
+package sources
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+)
+
+// ErrSubmodule says that a path is a submodule, or below one, that is not read.
+var ErrSubmodule = errors.New("submodule")
+
+// view says what is seen of a commit's tree.
+type view struct {
+	// spec are the patterns of spec.ignore, which come after all others; nil: none.
+	spec *rules
+	// parsed caches rules by what they are made from.
+	parsed sync.Map
+	// modules are the submodules that are read, by path; nil: none is.
+	modules map[string]module
+}
+
+func newView(ignore string) *view {
+	return &view{spec: parseRules(ignore, nil, nil)}
+}
+
+// module is a submodule's tree.
+type module struct {
+	objects *objects
+	root    plumbing.Hash
+}
+
+// enter is the root of the submodule n.
+func (v *view) enter(n node) (node, error) {
+	name := strings.Join(n.path, "/")
+	if v == nil || v.modules == nil {
+		return n, fmt.Errorf("%w %s is not read: set spec.recurseSubmodules of the GitRepository, or keep it away from what is rendered", ErrSubmodule, name)
+	}
+	m, ok := v.modules[name]
+	if !ok {
+		return n, fmt.Errorf("%w %s is not in .gitmodules", ErrSubmodule, name)
+	}
+	n.objects, n.entry.Mode, n.entry.Hash = m.objects, filemode.Dir, m.root
+	return n, nil
+}
+
+// marks tells the digests of views apart that see different things at one object.
+func (v *view) marks() string {
+	if v == nil {
+		return ""
+	}
+	marks := v.spec.digest()
+	if v.modules != nil {
+		marks += "+submodules"
+	}
+	return marks
+}
+
+// fileMarks is marks for files.
+func (v *view) fileMarks() string { return "" }
+
+func (v *view) smudge(_ node, content []byte) ([]byte, error) { return content, nil }
+
+func (v *view) smudgedSize(_ node, size int64) int64 { return size }

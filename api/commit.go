@@ -2,6 +2,7 @@ package api
 
 import (
 	"io/fs"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -10,9 +11,15 @@ import (
 type CommitRequest struct {
 	// Repository is the GitRepository to commit to.
 	Repository types.NamespacedName
+	// ID, if it is set, makes the request one that is carried out once: the commit carries
+	// it as trailer Slipway-Request, and a commit of the branch that has it is the answer.
+	ID string
 	// Branch to commit to; default: the branch that the GitRepository follows, else the
 	// one that the repository's HEAD names.
 	Branch string
+	// Base is the branch that Branch starts from where it does not exist yet; the same
+	// default.
+	Base string
 	// Changes computes what to write from the tree at the branch's head: the new content
 	// by path; nil deletes the path. It is called again on the new head when another
 	// writer was faster, so it must be a function of the tree alone.
@@ -33,4 +40,14 @@ type Trailer struct {
 // Identity is a commit's author.
 type Identity struct {
 	Name, Email string
+}
+
+// Commit is one commit of a repository's history.
+type Commit struct {
+	Hash    string
+	Parents []string
+	// Author is `name <address>`.
+	Author  string
+	Message string
+	When    time.Time
 }

@@ -29,8 +29,14 @@ func validateGates(s v1alpha1.ApplicationSpec, p *field.Path) field.ErrorList {
 	for i, w := range s.Windows {
 		errs = append(errs, validateWindow(p.Child("windows").Index(i), w)...)
 	}
-	for i, h := range s.Holds {
-		at := p.Child("holds").Index(i)
+	errs = append(errs, validateHolds(s.Holds, p.Child("holds"))...)
+	return errs
+}
+
+func validateHolds(holds []v1alpha1.Hold, p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, h := range holds {
+		at := p.Index(i)
 		if h.At == "" && h.Commit == "" && h.Digest == "" {
 			errs = append(errs, field.Required(at, "must name what is held: at, commit or digest"))
 		}

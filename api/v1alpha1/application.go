@@ -194,9 +194,12 @@ type WaitingPlan struct {
 	Commit string `json:"commit"`
 	// Digest identifies the plan; an approval names it.
 	Digest string `json:"digest"`
-	// Reason it waits: Brakes, Window, Hold, Health or Dependency.
+	// Reason it waits: Brakes, Window, Hold, Health or Dependency. Started: it was let through,
+	// and is carried out to its end whatever closes meanwhile.
 	Reason  string `json:"reason"`
 	Message string `json:"message,omitempty"`
+	// Generation of the Application that it was planned for.
+	Generation int64 `json:"generation,omitempty"`
 	// Since is when it began to wait.
 	Since metav1.Time `json:"since,omitempty"`
 	// Until is when it is looked at again by the clock, where that is known.

@@ -51,3 +51,18 @@ type Commit struct {
 	Message string
 	When    time.Time
 }
+
+// TagRequest asks for an annotated tag in a repository that Slipway follows.
+type TagRequest struct {
+	// Repository is the GitRepository to tag.
+	Repository types.NamespacedName
+	// Name, without refs/tags/. A tag that exists is never moved.
+	Name string
+	// Commit is the full hash of the commit to tag, which is at the repository.
+	Commit string
+	// Message is the subject and body, without trailers.
+	Message  string
+	Trailers []Trailer
+	// Tagger defaults to Slipway.
+	Tagger Identity
+}

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/memory"
 
 	"slipway.dev/slipway/api"
@@ -23,13 +21,26 @@ var ErrPush = errors.New("push refused")
 // moved meanwhile.
 const commitTries = 10
 
+// change makes the tree that is to be committed from the one at the head (zero: none).
+// What it makes goes into made.
+type change func(ctx context.Context, a attempt, root plumbing.Hash, made *memory.Storage) (plumbing.Hash, error)
+
 // Commit writes a commit on top of a branch's head and pushes it without force; the
-// branch is made if the repository is empty. Where another writer was faster it is
-// computed again on the new head. Where nothing would change no commit is made.
-// It answers the commit that the branch is at.
+// branch is made if the repository is empty or req.Base names what it starts from.
+// Where another writer was faster it is computed again on the new head. Where nothing
+// would change, or a commit with req.ID is there, no commit is made. It answers the
+// commit that the branch is at, or the one with the ID.
 func (r *Mirror) Commit(ctx context.Context, l Location, c Credentials, branch string, now func() time.Time, req api.CommitRequest) (commit string, made bool, err error) {
+	return r.commit(ctx, l, c, branch, now, req, contents(req.Changes))
+}
+
+func (r *Mirror) commit(ctx context.Context, l Location, c Credentials, branch string, now func() time.Time, req api.CommitRequest, do change) (commit string, made bool, err error) {
 	ref := "refs/heads/" + branch
 	if err := CheckRefName(ref); err != nil {
+		return "", false, err
+	}
+	sign, err := c.signer(r.owner.opts.SigningKey)
+	if err != nil {
 		return "", false, err
 	}
 	if err := r.take(ctx); err != nil {
@@ -39,10 +50,11 @@ func (r *Mirror) Commit(ctx context.Context, l Location, c Credentials, branch s
 	var refused error
 	last, still := plumbing.ZeroHash, 0
 	for try := range commitTries {
-		session, adv, head, err := r.receivePack(ctx, l, c, ref)
+		session, adv, err := r.receivePack(ctx, l, c)
 		if err != nil {
 			return "", false, err
 		}
+		head := adv.References[ref]
 		if still++; refused == nil || head != last {
 			still = 0
 		}
@@ -52,11 +64,20 @@ func (r *Mirror) Commit(ctx context.Context, l Location, c Credentials, branch s
 			return "", false, fmt.Errorf("%w: branch %q of %s: %w", ErrPush, branch, l, refused)
 		}
 		last = head
-		out := attempt{r, l, c, ref, head}
-		h, objs, err := out.build(ctx, now(), req)
+		out := attempt{r: r, l: l, c: c, ref: ref, head: head, parent: head, signer: sign, by: r.owner.opts.Committer}
+		if head.IsZero() && len(adv.References) > 0 {
+			if out.parent = adv.References["refs/heads/"+req.Base]; out.parent.IsZero() {
+				session.Close()
+				return "", false, fmt.Errorf("%w: branch %q of %s, and no branch that it starts from", ErrNoRevision, branch, l)
+			}
+		}
+		h, objs, err := out.build(ctx, now(), req, do)
 		if err != nil || len(objs.Objects) == 0 {
 			session.Close()
-			return h.String(), false, err
+			if err != nil {
+				return "", false, err
+			}
+			return hashString(h), false, nil
 		}
 		pushed := push(ctx, session, adv, ref, head, h, objs)
 		session.Close()
@@ -79,75 +100,91 @@ func (r *Mirror) Commit(ctx context.Context, l Location, c Credentials, branch s
 	return "", false, fmt.Errorf("%w: branch %q of %s moved %d times while the commit was made: %w", ErrPush, branch, l, commitTries, refused)
 }
 
-// attempt is one commit on one head.
-type attempt struct {
-	r    *Mirror
-	l    Location
-	c    Credentials
-	ref  string
-	head plumbing.Hash
+// hashString is empty for no commit.
+func hashString(h plumbing.Hash) string {
+	if h.IsZero() {
+		return ""
+	}
+	return h.String()
 }
 
-// build makes the commit's objects and stores them; no objects: nothing changes.
-func (a attempt) build(ctx context.Context, now time.Time, req api.CommitRequest) (plumbing.Hash, *memory.Storage, error) {
+// attempt is one commit on one head.
+type attempt struct {
+	r   *Mirror
+	l   Location
+	c   Credentials
+	ref string
+	// head is where the branch is, zero if it does not exist; parent is what the commit
+	// goes on top of, zero in an empty repository.
+	head, parent plumbing.Hash
+	signer       *signer
+	by           api.Identity
+}
+
+// build makes the commit's objects and stores them; no objects: nothing changes, or
+// the commit that is answered was made for this request before.
+func (a attempt) build(ctx context.Context, now time.Time, req api.CommitRequest, do change) (plumbing.Hash, *memory.Storage, error) {
 	made := memory.NewStorage()
 	root := plumbing.ZeroHash
 	var parents []plumbing.Hash
-	tree := newTreeFS(a.r.objects, emptyTree, now, nil)
-	if !a.head.IsZero() {
-		if !a.r.current().tips()[a.head] {
+	if !a.parent.IsZero() {
+		if !a.r.current().tips()[a.parent] {
 			if err := a.r.fetch(ctx, a.l, a.c, nil); err != nil {
 				return a.head, nil, err
 			}
 		}
-		c, err := a.r.objects.commit(a.head)
+		c, err := a.r.objects.commit(a.parent)
 		if err != nil {
 			return a.head, nil, err
 		}
-		root, parents = c.TreeHash, []plumbing.Hash{a.head}
-		tree = newTreeFS(a.r.objects, root, c.Committer.When, nil)
-	} else if err := a.r.objects.put(emptyStorage()); err != nil {
-		return a.head, nil, err
+		root, parents = c.TreeHash, []plumbing.Hash{a.parent}
+		if done, err := a.r.requested(a.parent, req.ID); err != nil || !done.IsZero() {
+			return done, made, err
+		}
 	}
-	changes, err := req.Changes(tree)
+	changed, err := do(ctx, a, root, made)
 	if err != nil {
 		return a.head, nil, err
-	}
-	e, err := edits(changes)
-	if err != nil {
-		return a.head, nil, err
-	}
-	changed, err := rewriter{a.r.objects, made}.folder(root, e, "")
-	if err != nil {
-		return a.head, nil, fmt.Errorf("commit to %s: %w", a.l, err)
 	}
 	if changed == root || (root.IsZero() && changed == emptyTree) {
-		return a.head, memory.NewStorage(), nil
+		return a.parent, memory.NewStorage(), nil
 	}
-	h, err := writeCommit(made, changed, parents, now, req)
+	h, err := a.write(made, changed, parents, now, req)
 	if err != nil {
 		return a.head, nil, err
 	}
 	return h, made, a.r.objects.put(made)
 }
 
-func writeCommit(made *memory.Storage, tree plumbing.Hash, parents []plumbing.Hash, now time.Time, req api.CommitRequest) (plumbing.Hash, error) {
-	who := object.Signature{Name: clean(req.Author.Name), Email: clean(req.Author.Email), When: now.UTC().Truncate(time.Second)}
-	if who.Name == "" {
-		who.Name, who.Email = "Slipway", "slipway@localhost"
+// contents is a change of files by their content.
+func contents(changes treeChanges) change {
+	return func(_ context.Context, a attempt, root plumbing.Hash, made *memory.Storage) (plumbing.Hash, error) {
+		if changes == nil {
+			return root, nil
+		}
+		from, when := root, time.Time{}
+		if root.IsZero() {
+			from = emptyTree
+			if err := a.r.objects.put(emptyStorage()); err != nil {
+				return root, err
+			}
+		} else if c, err := a.r.objects.commit(a.parent); err == nil {
+			when = c.Committer.When
+		}
+		files, err := changes(newTreeFS(a.r.objects, from, when, nil))
+		if err != nil {
+			return root, err
+		}
+		e, err := edits(files)
+		if err != nil {
+			return root, err
+		}
+		changed, err := rewriter{a.r.objects, made}.folder(root, e, "")
+		if err != nil {
+			return root, fmt.Errorf("commit to %s: %w", a.l, err)
+		}
+		return changed, nil
 	}
-	by := object.Signature{Name: "Slipway", Email: "slipway@localhost", When: who.When}
-	c := object.Commit{Author: who, Committer: by, Message: message(req.Message, req.Trailers), TreeHash: tree, ParentHashes: parents}
-	obj := &plumbing.MemoryObject{}
-	if err := c.Encode(obj); err != nil {
-		return plumbing.ZeroHash, err
-	}
-	return made.SetEncodedObject(obj)
-}
-
-// clean keeps a name from ending its header line.
-func clean(s string) string {
-	return strings.Join(strings.Fields(strings.NewReplacer("<", "", ">", "", "\x00", "").Replace(s)), " ")
 }
 
 // landed reads back whether a push whose answer was lost or bad did arrive, perhaps

@@ -30,13 +30,17 @@ type Credentials struct {
 	bearer             string
 	identity           []byte
 	knownHosts         []byte
+	// signingKey signs what is committed, if it is set.
+	signingKey      []byte
+	signingPassword string
 	// ca is a bundle of authorities beside the system's.
 	ca []byte
 }
 
 // CredentialsFrom reads a Secret, with Flux's keys (username and password, bearerToken,
 // identity and known_hosts, ca.crt or caFile) or those of Kubernetes' ssh-auth type
-// (ssh-privatekey). A nil Secret is no credentials.
+// (ssh-privatekey). signingKey, an SSH private key that signingKeyPassword may open,
+// signs Slipway's own commits and tags. A nil Secret is no credentials.
 func CredentialsFrom(secret *corev1.Secret) Credentials {
 	if secret == nil {
 		return Credentials{}
@@ -60,6 +64,9 @@ func CredentialsFrom(secret *corev1.Secret) Credentials {
 		identity:   first("identity", "ssh-privatekey"),
 		knownHosts: first("known_hosts"),
 		ca:         first("ca.crt", "caFile"),
+
+		signingKey:      first("signingKey"),
+		signingPassword: string(first("signingKeyPassword")),
 	}
 }
 

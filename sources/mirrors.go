@@ -12,6 +12,9 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	gitfile "github.com/go-git/go-git/v5/plumbing/transport/file"
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	"golang.org/x/crypto/ssh"
+
+	"slipway.dev/slipway/api"
 )
 
 // Options says what mirrors may fetch.
@@ -24,6 +27,11 @@ type Options struct {
 	// RoundTripper carries http and https; default is a transport with timeouts for
 	// connections.
 	RoundTripper http.RoundTripper
+	// SigningKey signs commits and tags in repositories whose Secret brings no key of its
+	// own; may be nil.
+	SigningKey ssh.Signer
+	// Committer of what Slipway commits; default Slipway <slipway@localhost>.
+	Committer api.Identity
 }
 
 // Mirrors keeps the bare mirrors below one folder. It is safe for concurrent use;

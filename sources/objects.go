@@ -171,6 +171,18 @@ func (o *objects) blob(h plumbing.Hash) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// copy adds a stored object to made.
+func (o *objects) copy(h plumbing.Hash, made *memory.Storage) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	obj, err := o.store.EncodedObject(plumbing.AnyObject, h)
+	if err != nil {
+		return fmt.Errorf("object %s: %w", h, err)
+	}
+	_, err = made.SetEncodedObject(obj)
+	return err
+}
+
 // put stores objects so that a crash in between leaves no commit whose tree or file
 // is missing.
 func (o *objects) put(made *memory.Storage) error {
@@ -249,3 +261,6 @@ func inflated(pack []byte) (count uint32, small bool) {
 	}
 	return count, true
 }
+
+// isShallow says whether a commit's parents were left out of a fetch with a depth.
+func (o *objects) isShallow(h plumbing.Hash) bool { return false }

@@ -16,16 +16,15 @@ import (
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
-// receivePack opens a session for a push and says where the branch is now: zero if
-// it does not exist.
-func (r *Mirror) receivePack(ctx context.Context, l Location, c Credentials, branch string) (transport.ReceivePackSession, *packp.AdvRefs, plumbing.Hash, error) {
+// receivePack opens a session for a push and says where every reference is now.
+func (r *Mirror) receivePack(ctx context.Context, l Location, c Credentials) (transport.ReceivePackSession, *packp.AdvRefs, error) {
 	client, ep, auth, err := r.owner.prepare(l, c)
 	if err != nil {
-		return nil, nil, plumbing.ZeroHash, err
+		return nil, nil, err
 	}
 	session, err := within(ctx, func() (transport.ReceivePackSession, error) { return client.NewReceivePackSession(ep, auth) })
 	if err != nil {
-		return nil, nil, plumbing.ZeroHash, err
+		return nil, nil, err
 	}
 	adv, err := session.AdvertisedReferencesContext(ctx)
 	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
@@ -33,9 +32,9 @@ func (r *Mirror) receivePack(ctx context.Context, l Location, c Credentials, bra
 	}
 	if err != nil {
 		session.Close()
-		return nil, nil, plumbing.ZeroHash, ctxError(ctx, err)
+		return nil, nil, ctxError(ctx, err)
 	}
-	return session, adv, adv.References[branch], nil
+	return session, adv, nil
 }
 
 // push moves branch from old to new, and only from old: another value is never

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -79,16 +78,7 @@ func (w rewriter) folder(old plumbing.Hash, e *edit, at string) (plumbing.Hash, 
 	if len(entries) == 0 && at != "" {
 		return plumbing.ZeroHash, nil
 	}
-	t := &object.Tree{Entries: slices.Collect(maps.Values(entries))}
-	sort.Sort(object.TreeEntrySorter(t.Entries))
-	obj := &plumbing.MemoryObject{}
-	if err := t.Encode(obj); err != nil {
-		return old, fmt.Errorf("%s: %w", at, err)
-	}
-	if obj.Hash() == old {
-		return old, nil
-	}
-	return w.made.SetEncodedObject(obj)
+	return w.store(old, slices.Collect(maps.Values(entries)), at)
 }
 
 // entry changes one name of a folder.

@@ -289,22 +289,39 @@ func (s *Sources) Source(ctx context.Context, url, ref, commit string, secret *c
 }
 
 // Commit commits to a repository, and then looks at it. It answers the commit that
-// the branch is at, which is the one it was at before where nothing changes.
+// the branch is at, which is the one it was at before where nothing changes; for a
+// request with an ID that was carried out before, the commit that was made then.
 func (s *Sources) Commit(ctx context.Context, req api.CommitRequest) (string, error) {
+	return s.commit(ctx, req, func(context.Context, place) (change, error) { return contents(req.Changes), nil })
+}
+
+func (s *Sources) commit(ctx context.Context, req api.CommitRequest, prepare func(context.Context, place) (change, error)) (string, error) {
 	p, err := s.find(ctx, req.Repository)
 	if err != nil {
 		return "", err
 	}
-	branch := req.Branch
-	if ref := p.repo.Spec.Reference; branch == "" && ref != nil {
-		branch = ref.Branch
+	follows := ""
+	if ref := p.repo.Spec.Reference; ref != nil {
+		follows = ref.Branch
 	}
-	if branch == "" {
-		if branch = short(p.mirror.current().head); branch == "" {
-			branch = "main"
+	if follows == "" {
+		if follows = short(p.mirror.current().head); follows == "" {
+			follows = "main"
 		}
 	}
-	commit, made, err := p.mirror.Commit(ctx, p.location, p.creds, branch, s.Now, req)
+	branch := req.Branch
+	if branch == "" {
+		branch = follows
+	}
+	if req.Base == "" {
+		req.Base = follows
+	}
+	var commit string
+	var made bool
+	do, err := prepare(ctx, p)
+	if err == nil {
+		commit, made, err = p.mirror.commit(ctx, p.location, p.creds, branch, s.Now, req, do)
+	}
 	if err != nil {
 		return "", fmt.Errorf("gitrepository %s: %w", req.Repository, err)
 	}

@@ -39,6 +39,19 @@ type Watch struct {
 	// Skip says that an event does not concern the controller; nil: every event does. It
 	// may only save work: what it skips is seen at the next look.
 	Skip func(watch.EventType, client.Object) bool
+	// Observer, where set, is told all that the watch sees, before anything is woken by it.
+	Observer Observer
+}
+
+// Observer follows a kind through a Watch, for a controller that keeps an index. Its methods are
+// called one at a time and must not block.
+type Observer interface {
+	// Listed are all objects of the kind as of a resourceVersion, in place of what was seen before.
+	Listed(objects []client.Object, resourceVersion string)
+	// Saw is one event that came after what was listed.
+	Saw(event watch.EventType, o client.Object)
+	// Lost says that events may be missed from now on, until the next Listed.
+	Lost()
 }
 
 // Controller is one loop.
@@ -162,9 +175,18 @@ func (w Watch) session(ctx context.Context, c client.WithWatch, q queue, known m
 		add(q, keys)
 		delete(known, own)
 	}
-	if err := eachItem(list, func(o client.Object) { w.wake(o, q, known) }); err != nil {
+	var objects []client.Object
+	if err := eachItem(list, func(o client.Object) { objects = append(objects, o) }); err != nil {
 		return err
 	}
+	if w.Observer != nil {
+		w.Observer.Listed(objects, list.GetResourceVersion())
+		defer w.Observer.Lost()
+	}
+	for _, o := range objects {
+		w.wake(o, q, known)
+	}
+	objects = nil
 	events, err := c.Watch(ctx, w.List.DeepCopyObject().(client.ObjectList), &client.ListOptions{Raw: watchFrom(list.GetResourceVersion())})
 	if err != nil {
 		return err
@@ -181,6 +203,9 @@ func (w Watch) session(ctx context.Context, c client.WithWatch, q queue, known m
 			o, isObject := ev.Object.(client.Object)
 			if ev.Type == watch.Bookmark || !isObject {
 				continue
+			}
+			if w.Observer != nil {
+				w.Observer.Saw(ev.Type, o)
 			}
 			if w.Skip == nil || !w.Skip(ev.Type, o) {
 				w.wake(o, q, known)

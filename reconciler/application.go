@@ -48,6 +48,9 @@ type Reconciler struct {
 	Render  Renderer
 	Events  Events
 	Log     *slog.Logger
+	// Registry is the integrated registry's host and port, by which images of other
+	// projects are told.
+	Registry string
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 
@@ -64,7 +67,7 @@ func (r *Reconciler) Controllers() []loop.Controller {
 		Name: "application",
 		// Most of the time they wait for a renderer: some that are slow must not hold up all.
 		Workers:   32,
-		Watches:   append(driftWatches(), r.sourceWatch()),
+		Watches:   append(append(driftWatches(), r.sourceWatch()), r.accessWatches()...),
 		Reconcile: r.Reconcile,
 	}}
 }
@@ -165,7 +168,7 @@ func (r *Reconciler) converge(ctx context.Context, app *v1alpha1.Application, re
 // Plan renders an Application at a revision and compares it with live state. Mistakes
 // come back as api.Problems, together with the plan as far as it could be made.
 func (r *Reconciler) Plan(ctx context.Context, app *v1alpha1.Application, rev api.Revision, persist bool) (*Plan, error) {
-	want, err := desired(ctx, r.Render, app, rev, persist)
+	want, err := r.permitted(ctx, app, rev, persist)
 	if err != nil {
 		if problems, ok := asProblems(err); ok {
 			return &Plan{Application: app.Name, Path: app.Spec.Path, Commit: rev.Commit, Live: app.Status.LastAppliedCommit, Problems: problems}, err
@@ -174,6 +177,9 @@ func (r *Reconciler) Plan(ctx context.Context, app *v1alpha1.Application, rev ap
 	}
 	plan, err := r.planner.plan(ctx, app, rev, want)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.authorizeSteps(ctx, app, plan); err != nil {
 		return nil, err
 	}
 	if len(plan.Problems) > 0 {

@@ -32,13 +32,10 @@ func ReferencesOf(o *unstructured.Unstructured, registry string) []Reference {
 		w.repository(o, "spec.sourceRef", o.GetNamespace())
 	case "TemplateInstance":
 		w.template(o)
-	case "Template":
-		// It makes nothing; what its instances make is looked at by itself.
-		return nil
-	}
-	if o.GetKind() != "TemplateInstance" {
+	case "BuildConfig", "Build", "DeploymentConfig", "ReplicationController", "Pod", "Job", "CronJob", "ImageStream":
 		w.walk(o.Object["spec"], "spec")
 	}
+	// A Template makes nothing: what its instances make is looked at by itself.
 	return w.found
 }
 

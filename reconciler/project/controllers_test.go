@@ -109,7 +109,7 @@ func TestProjectIsFurnishedAndEmptied(t *testing.T) {
 	for _, name := range []string{"builder", "default", "deployer"} {
 		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &corev1.ServiceAccount{}))
 	}
-	for _, name := range []string{"system:deployers", "system:image-builders", "system:image-pullers", "admin"} {
+	for _, name := range []string{"slipway:applications", "system:deployers", "system:image-builders", "system:image-pullers", "admin"} {
 		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &rbacv1.RoleBinding{}))
 	}
 	lost := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: "shop"}}

@@ -15,7 +15,7 @@ import (
 // The names of what every project has, and thus of what wakes its controller.
 var (
 	accounts = []string{"builder", "default", "deployer"}
-	bindings = []string{"system:deployers", "system:image-builders", "system:image-pullers"}
+	bindings = []string{"slipway:applications", "system:deployers", "system:image-builders", "system:image-pullers"}
 )
 
 // furniture maps the objects of those names to their project.
@@ -40,6 +40,8 @@ func Furnish(p *projectv1.Project) []client.Object {
 	}
 	group := rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:serviceaccounts:" + p.Name}
 	all = append(all,
+		// The Applications of a project act as its deployer, and bring whatever a project holds.
+		binding(p, "slipway:applications", "admin", account("deployer")),
 		binding(p, "system:deployers", "system:deployer", account("deployer")),
 		binding(p, "system:image-builders", "system:image-builder", account("builder")),
 		binding(p, "system:image-pullers", "system:image-puller", group),

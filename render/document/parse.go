@@ -47,11 +47,13 @@ type Document struct {
 	Lines map[string]int `json:"lines,omitempty"`
 	// Via is the way to the object inside of what a Jsonnet file evaluates to.
 	Via string `json:"via,omitempty"`
+	// Sealed is set on the first document of a file that SOPS encrypted.
+	Sealed *Sealed `json:"sealed,omitempty"`
 }
 
 // Parse reads the objects of a file: YAML with any number of documents, or JSON if its
 // name ends in .json. A List is replaced by its items. Objects beside a mistake are
-// returned too.
+// returned too, except of a file that is encrypted, see Sealed.
 func Parse(file string, data []byte) (docs []Document, problems api.Problems) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -60,6 +62,12 @@ func Parse(file string, data []byte) (docs []Document, problems api.Problems) {
 	}()
 	nodes, problems := read(file, data)
 	c := &converter{file: file, budget: MaxValues}
+	if meta := sealed(nodes); meta != nil {
+		if len(problems) == 0 {
+			docs = c.sealedDocuments(meta, nodes)
+		}
+		return docs, append(problems, c.problems...)
+	}
 	for _, n := range nodes {
 		docs = append(docs, c.documents(n)...)
 	}

@@ -43,7 +43,11 @@ func (r *rendering) do(ctx context.Context) ([]api.DesiredObject, api.Problems, 
 	if err != nil {
 		return nil, nil, err
 	}
-	r.problems = append(slices.Clone(r.wrong), problems...)
+	more, err := r.unseal(ctx, sources)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.problems = append(append(slices.Clone(r.wrong), problems...), more...)
 	r.whole = len(r.problems) == 0
 	var locks []source
 	for _, s := range sources {

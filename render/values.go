@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/render/secrets"
 	"slipway.dev/slipway/render/template"
 )
 
@@ -17,6 +18,8 @@ type values struct {
 	ledger      Ledger
 	application string
 	persist     bool
+	// keyring opens encrypted files; nil: their values are concealed.
+	keyring Keyring
 
 	// kept is what the ledger holds, by instance, as far as it was asked.
 	kept map[string]map[string]string
@@ -28,7 +31,14 @@ type values struct {
 	placeholders bool
 	// broken is a failure of the ledger.
 	broken error
+	// keys are those of the keyring, once something encrypted was met.
+	keys *secrets.Keys
+	// opened are plain texts that were encrypted.
+	opened []string
 }
+
+// keysOf names the keys among what a render used, so that another key makes another render.
+const keysOf = "sops"
 
 var errNoLedger = errors.New("there is no ledger to keep generated parameters in")
 
@@ -119,12 +129,22 @@ func (v *values) used() map[string]map[string]string {
 			out[instance][name] = v.kept[instance][name]
 		}
 	}
+	if v.keys != nil {
+		out[keysOf] = map[string]string{"digest": v.keys.Digest}
+	}
 	return out
 }
 
 // same tells whether the ledger still holds what a render took from it.
 func (v *values) same(ctx context.Context, used map[string]map[string]string) (bool, error) {
 	for instance, was := range used {
+		if instance == keysOf {
+			keys, err := v.identities(ctx)
+			if err != nil || keys.Digest != was["digest"] {
+				return false, err
+			}
+			continue
+		}
 		if err := v.load(ctx, instance); err != nil {
 			return false, err
 		}
@@ -137,9 +157,12 @@ func (v *values) same(ctx context.Context, used map[string]map[string]string) (b
 	return true, nil
 }
 
-// redact takes generated values out of messages.
+// redact takes generated values, and what was encrypted, out of messages.
 func (v *values) redact(problems api.Problems) api.Problems {
 	var pairs []string
+	for _, text := range v.opened {
+		pairs = append(pairs, text, "[encrypted]")
+	}
 	for _, all := range []map[string]map[string]string{v.kept, v.made} {
 		for instance := range maps.Keys(all) {
 			for _, value := range all[instance] {
@@ -151,7 +174,7 @@ func (v *values) redact(problems api.Problems) api.Problems {
 	}
 	r := strings.NewReplacer(pairs...)
 	for i := range problems {
-		problems[i].Message = r.Replace(problems[i].Message)
+		problems[i].Message, problems[i].Field = r.Replace(problems[i].Message), r.Replace(problems[i].Field)
 	}
 	return problems
 }

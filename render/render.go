@@ -36,6 +36,9 @@ type Options struct {
 	Env []string
 	// Ledger keeps generated values. Without one, templates that generate values can only be previewed.
 	Ledger Ledger
+	// Keyring opens encrypted files. Without one a stand-in takes the place of each encrypted
+	// value, so that a repository can be checked without keys.
+	Keyring Keyring
 	// Check finds what is wrong with one object; default api.Check.
 	Check func(*unstructured.Unstructured) field.ErrorList
 	// Limits of each file's evaluation.
@@ -48,6 +51,7 @@ type Options struct {
 // Renderer renders applications. It is safe for concurrent use.
 type Renderer struct {
 	ledger  Ledger
+	keyring Keyring
 	check   func(*unstructured.Unstructured) field.ErrorList
 	pool    *sandbox.Pool
 	cache   *cache
@@ -75,7 +79,7 @@ func New(o Options) *Renderer {
 		o.Exe = []string{self, "render-child"}
 	}
 	return &Renderer{
-		ledger: o.Ledger, check: o.Check, cache: newCache(), lanes: newLanes(o.Workers),
+		ledger: o.Ledger, keyring: o.Keyring, check: o.Check, cache: newCache(), lanes: newLanes(o.Workers),
 		pool: sandbox.NewPool(o.Exe, o.Env, o.Workers, o.Limits, o.Log),
 	}
 }
@@ -109,7 +113,7 @@ func (r *Renderer) Render(ctx context.Context, q Request) (api.Desired, error) {
 	if err != nil || len(files) == 0 && len(wrong) > 0 {
 		return api.Desired{}, failure(wrong, err)
 	}
-	v := &values{ledger: r.ledger, application: q.Application, persist: q.Persist}
+	v := &values{ledger: r.ledger, keyring: r.keyring, application: q.Application, persist: q.Persist}
 	if len(wrong) == 0 {
 		if hit, ok, err := r.cache.get(ctx, q, t, files, v); err != nil || ok {
 			return hit.desired(), failure(hit.problems, err)

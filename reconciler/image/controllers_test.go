@@ -415,6 +415,19 @@ func TestAPromotionThatWasWrittenIsNotWrittenAgain(t *testing.T) {
 	if n := h.git.commits(); n != 1 || p.Status.Commit != h.git.run("rev-parse", "HEAD") {
 		t.Errorf("%d commits, status %+v", n, p.Status)
 	}
+	// Somebody took the promotion back, and live state is lost: it is not promoted again.
+	h.git.run("revert", "--no-edit", "HEAD")
+	h.eventually("forget again", func() (bool, string) {
+		var p v1alpha1.Promotion
+		h.get(&p, "shop-prod", "shop")
+		p.Status = v1alpha1.PromotionStatus{}
+		err := h.c.Status().Update(t.Context(), &p)
+		return err == nil, fmt.Sprint(err)
+	})
+	h.promotionBecomes("v1.0", "Promoted")
+	if n := h.git.commits(); n != 2 {
+		t.Errorf("%d commits, want the promotion and its revert", n)
+	}
 }
 
 // repository is a git repository on disk that commits go to.
@@ -449,6 +462,16 @@ func (r *repository) Commit(_ context.Context, req api.CommitRequest) (string, e
 	if want := (client.ObjectKey{Namespace: "shop-prod", Name: "config"}); req.Repository != want {
 		return "", fmt.Errorf("commit to %v, want %v", req.Repository, want)
 	}
+	// As sources does, a request with an ID is carried out once.
+	id := "Slipway-Request: " + req.ID
+	if req.ID == "" {
+		return "", errors.New("a promotion has to be recognisable")
+	}
+	if r.commits() > 0 {
+		if done := r.run("log", "--format=%H", "--fixed-strings", "--grep", id); done != "" {
+			return done, nil
+		}
+	}
 	changes, err := req.Changes(os.DirFS(r.dir))
 	if err != nil {
 		return "", err
@@ -467,6 +490,7 @@ func (r *repository) Commit(_ context.Context, req api.CommitRequest) (string, e
 	for _, t := range req.Trailers {
 		message += t.Key + ": " + t.Value + "\n"
 	}
+	message += id + "\n"
 	r.run("commit", "-q", "-m", message)
 	return r.run("rev-parse", "HEAD"), nil
 }

@@ -252,7 +252,10 @@ func (c *promotions) commit(ctx context.Context, p *v1alpha1.Promotion, tag v1al
 	return c.Commits.Commit(ctx, api.CommitRequest{
 		Repository: sourceKey(p, p.Spec.Write.SourceRef),
 		Branch:     p.Spec.Write.Branch,
-		Message:    body,
+		// Found in the branch again whatever live state has forgotten, so that a promotion is
+		// neither repeated after a crash nor over its revert.
+		ID:      fmt.Sprintf("promotion %s/%s %s %s", p.Namespace, p.Name, tag.Name, tag.Commit),
+		Message: body,
 		Trailers: []api.Trailer{
 			{Key: "Slipway-Promotion", Value: p.Namespace + "/" + p.Name},
 			{Key: "Slipway-Tag", Value: tag.Name},

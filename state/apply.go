@@ -55,20 +55,29 @@ func (c *Client) applyConfiguration(ctx context.Context, config, body runtime.Ap
 // creates it where it does not exist. Fields that another manager owns with another value are a
 // Conflict unless forced.
 func (c *Client) apply(ctx context.Context, w write, data []byte, force bool, out client.Object) error {
-	if w.manager == "" {
-		return apierrors.NewBadRequest(fmt.Sprintf("apply %s: a field manager is required", w.target))
-	}
 	manifest := &unstructured.Unstructured{}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &manifest.Object); err != nil {
 		return w.unpatchable(err)
 	}
+	w, err := w.applying(manifest, force)
+	if err != nil {
+		return err
+	}
+	return c.run(ctx, w, out)
+}
+
+// applying is the write that applies manifest, which it takes over.
+func (w write) applying(manifest *unstructured.Unstructured, force bool) (write, error) {
+	if w.manager == "" {
+		return w, apierrors.NewBadRequest(fmt.Sprintf("apply %s: a field manager is required", w.target))
+	}
 	if manifest.GetManagedFields() != nil {
-		return apierrors.NewBadRequest(fmt.Sprintf("apply %s: metadata.managedFields must be nil", w.target))
+		return w, apierrors.NewBadRequest(fmt.Sprintf("apply %s: metadata.managedFields must be nil", w.target))
 	}
 	w.narrow(manifest)
 	fields, err := w.fields(w.status)
 	if err != nil {
-		return err
+		return w, err
 	}
 	w.tracked = true
 	w.change = func(live client.Object) (client.Object, error) {
@@ -84,7 +93,7 @@ func (c *Client) apply(ctx context.Context, w write, data []byte, force bool, ou
 		}
 		return next.(client.Object), nil
 	}
-	return c.run(ctx, w, out)
+	return w, nil
 }
 
 // narrow leaves in a manifest what this write is about.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -58,6 +59,8 @@ func startEmbedded(ctx context.Context, o Options) (*embed.Etcd, error) {
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModeRevision, keptRevisions
 	cfg.BootstrapDefragThresholdMegabytes = defragMB
 	cfg.WatchProgressNotifyInterval = o.bookmarkEvery
+	// A transaction of a hundred objects may take a slow disk longer than the default of 100 ms.
+	cfg.WarningApplyDuration = time.Second
 	cfg.EnableGRPCGateway = false
 	cfg.UnsafeNoFsync = o.NoSync
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(slogCore{log.With("component", "etcd")}))

@@ -73,52 +73,75 @@ func (c *Client) run(ctx context.Context, w write, out client.Object) error {
 // attempt runs the write on what was read. Where something else was written meanwhile, it answers
 // with what that was.
 func (c *Client) attempt(ctx context.Context, w write, kv *mvccpb.KeyValue, out client.Object) (*clientv3.GetResponse, error) {
-	var live client.Object
-	var before []byte
-	var rev int64
-	if kv != nil {
-		var err error
-		if before, err = c.plain(w.kindInfo, w.key, kv.Value); err != nil {
-			return nil, err
-		}
-		live, rev = w.new(), kv.ModRevision
-		if err = decode(w.kindInfo, before, rev, live); err != nil {
-			return nil, err
-		}
-	}
-	next, err := c.prepare(w, live)
+	s, err := c.settle(ctx, w, kv)
 	if err != nil {
 		return nil, err
 	}
-	after, err := encode(next)
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", w.target, err)
+	if !s.writes {
+		return nil, decode(w.kindInfo, s.after, s.rev, out)
 	}
-	op := clientv3.OpPut(w.key, string(c.stored(w.kindInfo, w.key, after)))
-	switch {
-	case kv != nil && next.GetDeletionTimestamp() != nil && released(next):
-		op = clientv3.OpDelete(w.key)
-	case bytes.Equal(before, after):
-		return nil, decode(w.kindInfo, after, rev, out)
-	case w.Kind.Kind == "Event":
-		lease, err := c.events.next(ctx)
-		if err != nil {
-			return nil, w.failed(w.verb, err)
-		}
-		op = clientv3.OpPut(w.key, string(after), clientv3.WithLease(lease))
-	}
-	if w.dryRun {
-		return nil, decode(w.kindInfo, after, rev, out)
-	}
-	resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(w.key), "=", rev)).
-		Then(op).Else(clientv3.OpGet(w.key)).Commit()
+	resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(w.key), "=", s.rev)).
+		Then(s.op).Else(clientv3.OpGet(w.key)).Commit()
 	if err != nil {
 		return nil, w.failed(w.verb, err)
 	}
 	if !resp.Succeeded {
 		return (*clientv3.GetResponse)(resp.Responses[0].GetResponseRange()), nil
 	}
-	return nil, decode(w.kindInfo, after, resp.Header.Revision, out)
+	return nil, decode(w.kindInfo, s.after, resp.Header.Revision, out)
+}
+
+// settled is what a write comes to, before it is carried out.
+type settled struct {
+	// before and after are the object's JSON as it is and as it shall be; before is nil where there is
+	// no object.
+	before, after []byte
+	// rev is the revision that before was written at; 0: there is no object.
+	rev int64
+	// op carries the change out, if writes: a write without effect and a dry run have nothing to do.
+	op     clientv3.Op
+	writes bool
+}
+
+// settle works out what the write makes of what was read; it changes nothing.
+func (c *Client) settle(ctx context.Context, w write, kv *mvccpb.KeyValue) (settled, error) {
+	var s settled
+	var live client.Object
+	if kv != nil {
+		var err error
+		if s.before, err = c.plain(w.kindInfo, w.key, kv.Value); err != nil {
+			return s, err
+		}
+		live, s.rev = w.new(), kv.ModRevision
+		if err = decode(w.kindInfo, s.before, s.rev, live); err != nil {
+			return s, err
+		}
+	}
+	next, err := c.prepare(w, live)
+	if err != nil {
+		return s, err
+	}
+	if s.after, err = encode(next); err != nil {
+		return s, fmt.Errorf("encode %s: %w", w.target, err)
+	}
+	gone := kv != nil && next.GetDeletionTimestamp() != nil && released(next)
+	switch {
+	case gone:
+		s.op = clientv3.OpDelete(w.key)
+	case bytes.Equal(s.before, s.after):
+		return s, nil
+	case w.dryRun:
+	case w.Kind.Kind == "Event":
+		lease, err := c.events.next(ctx)
+		if err != nil {
+			return s, w.failed(w.verb, err)
+		}
+		s.op = clientv3.OpPut(w.key, string(s.after), clientv3.WithLease(lease))
+	default:
+		s.op = clientv3.OpPut(w.key, string(c.stored(w.kindInfo, w.key, s.after)))
+	}
+	s.writes = !w.dryRun
+	return s, nil
 }
 
 // released: nothing holds an object back whose deletion was asked for.

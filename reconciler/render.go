@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -65,6 +66,8 @@ func desired(ctx context.Context, r Renderer, app *v1alpha1.Application, rev api
 			return out, err
 		}
 	}
+	// What a renderer returns is shared and not to be changed. Its hash covers not what is added here.
+	out.Objects, out.Hash = slices.Clone(out.Objects), ""
 	for i := range out.Objects {
 		inheritSource(&out.Objects[i], app)
 	}
@@ -91,7 +94,8 @@ func inheritSource(o *api.DesiredObject, parent *v1alpha1.Application) {
 		return
 	}
 	s := source(parent)
-	spec["sourceRef"] = map[string]any{"name": s.Name, "namespace": s.Namespace}
+	o.Unstructured = o.DeepCopy()
+	o.Object["spec"].(map[string]any)["sourceRef"] = map[string]any{"name": s.Name, "namespace": s.Namespace}
 }
 
 // asProblems tells mistakes in the tree from failures of the machine.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -103,21 +105,35 @@ type Request struct {
 
 // Render renders an application. Mistakes in the tree come back as api.Problems, all of
 // them; any other error is a failure of the machine and says nothing about the tree.
+//
+// The objects are shared with the renderer's cache and with other callers: they must not be
+// changed. The slice may be appended to. Depends is filled in beside mistakes, too, so that
+// it is known which commit may mend them. Hash follows from what was read, not from the
+// objects: equal hashes mean equal objects with equal origins; it is the same at every
+// render by one build of this program, and belongs to no log, because it covers secrets.
+//
+// A render whose inputs are as they were at an earlier one answers from the cache: in
+// microseconds and without reading a file where the tree implements api.TreeDigests.
 func (r *Renderer) Render(ctx context.Context, q Request) (api.Desired, error) {
 	dir, ok := cleanDir(q.Path)
 	if !ok {
 		return api.Desired{}, api.Problems{{Message: "path " + q.Path + " is not a folder inside of the repository"}}
 	}
 	t := newTree(q.Tree)
-	files, wrong, err := t.files(dir)
-	if err != nil || len(files) == 0 && len(wrong) > 0 {
-		return api.Desired{}, failure(wrong, err)
-	}
 	v := &values{ledger: r.ledger, keyring: r.keyring, application: q.Application, persist: q.Persist}
-	if len(wrong) == 0 {
-		if hit, ok, err := r.cache.get(ctx, q, t, files, v); err != nil || ok {
-			return hit.desired(), failure(hit.problems, err)
+	key := cacheKey(q, t, dir)
+	if hit, ok, err := r.cache.get(ctx, key, dir, t, v); err != nil || ok {
+		if err != nil {
+			return api.Desired{}, err
 		}
+		return hit.desired, failure(slices.Clone(hit.problems), nil)
+	}
+	files, wrong, err := t.files(dir)
+	if err != nil {
+		return api.Desired{}, err
+	}
+	if len(files) == 0 && len(wrong) > 0 {
+		return api.Desired{Depends: depends(dir, t)}, wrong
 	}
 	for {
 		run := &rendering{Request: q, renderer: r, dir: dir, tree: t, values: v, files: files, wrong: wrong}
@@ -140,12 +156,26 @@ func (r *Renderer) Render(ctx context.Context, q Request) (api.Desired, error) {
 				continue
 			}
 		}
-		done := entry{objects: objects, problems: problems, files: files, reads: t.seen(), values: v.used()}
-		if len(wrong) == 0 && v.reproducible(len(problems) > 0) {
-			r.cache.put(q, done)
+		done := run.outcome(key, objects, problems)
+		if len(wrong) == 0 && len(t.refusals) == 0 && v.reproducible(len(problems) > 0) {
+			r.cache.put(done)
 		}
-		return done.desired(), failure(problems, nil)
+		return done.desired, failure(slices.Clone(problems), nil)
 	}
+}
+
+// outcome is what a finished run came to.
+func (r *rendering) outcome(key string, objects []api.DesiredObject, problems api.Problems) *entry {
+	e := &entry{key: key, problems: problems, files: r.files, reads: maps.Clone(r.tree.digests), values: r.values.used()}
+	e.desired.Depends = depends(r.dir, r.tree)
+	if len(problems) == 0 {
+		e.desired.Objects = slices.Clip(objects)
+		if !r.values.placeholders {
+			e.desired.Hash = identity(r.Request, r.dir, e.reads, e.values)
+		}
+	}
+	e.identify(r.tree, r.dir)
+	return e
 }
 
 // failure keeps an empty list from being taken for an error.

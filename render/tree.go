@@ -31,6 +31,10 @@ type tree struct {
 	dirs map[string]map[string]fs.DirEntry
 	// digests of what was read; the zero digest stands for a file that is not there.
 	digests map[string][sha256.Size]byte
+	// refusals are the paths that may not be read, and what is above them.
+	refusals map[string]bool
+	// digester tells identities without reading; nil if the tree cannot.
+	digester api.TreeDigests
 	// broken is the first failure to read the tree, which is no mistake of its author.
 	broken error
 }
@@ -41,7 +45,30 @@ type refused string
 func (r refused) Error() string { return string(r) }
 
 func newTree(fsys fs.FS) *tree {
-	return &tree{fsys: fsys, dirs: map[string]map[string]fs.DirEntry{}, digests: map[string][sha256.Size]byte{}}
+	t := &tree{fsys: fsys, dirs: map[string]map[string]fs.DirEntry{}, digests: map[string][sha256.Size]byte{}, refusals: map[string]bool{}}
+	t.digester, _ = fsys.(api.TreeDigests)
+	return t
+}
+
+// identity is the tree's own digest of a path; empty where there is nothing, or it tells none.
+func (t *tree) identity(name string) string {
+	if t.digester == nil {
+		return ""
+	}
+	digest, _ := t.digester.Digest(name)
+	return digest
+}
+
+// refuse notes a path that may not be read: it is so because of what the path, or a folder
+// on the way to it, is.
+func (t *tree) refuse(name string, err error) error {
+	var no refused
+	if errors.As(err, &no) && fs.ValidPath(name) {
+		for ; name != "."; name = path.Dir(name) {
+			t.refusals[name] = true
+		}
+	}
+	return err
 }
 
 func (t *tree) fail(err error) error {
@@ -100,7 +127,7 @@ func (t *tree) entry(name string) (fs.DirEntry, error) {
 func (t *tree) file(name string) (data []byte, found bool, err error) {
 	e, err := t.entry(name)
 	if err != nil {
-		return nil, false, err
+		return nil, false, t.refuse(name, err)
 	}
 	if e == nil || e.IsDir() {
 		t.digests[name] = [sha256.Size]byte{}
@@ -116,7 +143,7 @@ func (t *tree) file(name string) (data []byte, found bool, err error) {
 		return nil, false, t.fail(fmt.Errorf("read %s of the repository: %w", name, err))
 	}
 	if len(data) > maxFile {
-		return nil, false, refused(fmt.Sprintf("%s is larger than %d MiB", name, maxFile>>20))
+		return nil, false, t.refuse(name, refused(fmt.Sprintf("%s is larger than %d MiB", name, maxFile>>20)))
 	}
 	t.digests[name] = sha256.Sum256(data)
 	return data, true, nil
@@ -127,7 +154,7 @@ func (t *tree) file(name string) (data []byte, found bool, err error) {
 func (t *tree) files(dir string) (files []string, problems api.Problems, err error) {
 	listed, err := t.list(dir)
 	var no refused
-	if errors.As(err, &no) {
+	if errors.As(t.refuse(dir, err), &no) {
 		return nil, api.Problems{{File: dir, Message: string(no)}}, nil
 	}
 	if err != nil {
@@ -160,6 +187,3 @@ func (t *tree) files(dir string) (files []string, problems api.Problems, err err
 	}
 	return files, problems, nil
 }
-
-// seen is what was read so far, absent files included.
-func (t *tree) seen() map[string][sha256.Size]byte { return maps.Clone(t.digests) }

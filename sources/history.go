@@ -35,17 +35,24 @@ func (s *Sources) History(ctx context.Context, repository types.NamespacedName, 
 			return nil, fmt.Errorf("gitrepository %s: %w", repository, err)
 		}
 	}
-	var out []api.Commit
-	w := &walk{objects: p.mirror.objects, seen: map[plumbing.Hash]mark{}}
+	w := &walk{objects: p.mirror.objects, seen: map[plumbing.Hash]mark{}, counts: func(m mark) bool { return m == wanted }}
 	if err := w.begin(from, excluded, to, wanted); err != nil {
 		return nil, fmt.Errorf("gitrepository %s: %w", repository, err)
 	}
-	for w.left > 0 && len(out) < limit && len(w.seen) < maxHistory {
+	var listed []*object.Commit
+	for w.goesOn(listed, limit) {
 		c, m, err := w.next()
 		if err != nil {
 			return nil, fmt.Errorf("gitrepository %s: history: %w", repository, err)
 		}
-		if m&excluded == 0 {
+		if m == wanted {
+			listed = append(listed, c)
+		}
+	}
+	var out []api.Commit
+	for _, c := range listed {
+		// What excludes it may have been found behind it.
+		if w.seen[c.Hash] == wanted && len(out) < limit {
 			out = append(out, described(c))
 		}
 	}
@@ -70,15 +77,38 @@ type mark uint8
 const (
 	wanted mark = 1 << iota
 	excluded
+	// stale is behind a commit that is reached from both.
+	stale
 )
+
+// behind is what a commit's parents are marked with.
+func (m mark) behind() mark {
+	if m&(wanted|excluded) == wanted|excluded {
+		return m | stale
+	}
+	return m
+}
 
 // walk goes back through history, the newest commit first, as git's own walks do.
 type walk struct {
 	objects *objects
 	queue   newestFirst
 	seen    map[plumbing.Hash]mark
-	// left is how many queued commits were reached from wanted ones only.
-	left int
+	// counts says which marks are looked for; left is how many queued commits have such.
+	counts func(mark) bool
+	left   int
+}
+
+// goesOn says whether to take another commit: while one that counts is queued, or one as
+// young as what was found, which may still turn out to lie behind it.
+func (w *walk) goesOn(found []*object.Commit, limit int) bool {
+	if w.queue.Len() == 0 || len(w.seen) >= maxHistory {
+		return false
+	}
+	if w.left > 0 && len(found) < limit {
+		return true
+	}
+	return len(found) > 0 && !w.queue.commits[0].Committer.When.Before(found[len(found)-1].Committer.When)
 }
 
 // begin queues two commits; an empty one is none.
@@ -100,36 +130,44 @@ func (w *walk) begin(a string, am mark, b string, bm mark) error {
 // reach adds a mark to a commit, and queues one that has none yet. The mark of a commit
 // that was taken already goes on to its parents.
 func (w *walk) reach(h plumbing.Hash, m mark) error {
-	for todo := []plumbing.Hash{h}; len(todo) > 0; {
-		h, todo = todo[len(todo)-1], todo[:len(todo)-1]
-		before, known := w.seen[h]
-		if known && before|m == before {
+	type step struct {
+		h plumbing.Hash
+		m mark
+	}
+	for todo := []step{{h, m}}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		before, known := w.seen[at.h]
+		now := before | at.m
+		if known && now == before {
 			continue
 		}
-		w.seen[h] = before | m
-		c, err := w.objects.commit(h)
+		w.seen[at.h] = now
+		c, err := w.objects.commit(at.h)
 		if err != nil {
 			return err
 		}
-		queued := w.queue.has(h)
 		switch {
 		case !known:
 			heap.Push(&w.queue, c)
-			w.count(0, m)
-		case queued:
-			w.count(before, before|m)
+			w.count(0, now)
+		case w.queue.has(at.h):
+			w.count(before, now)
 		default:
-			todo = append(todo, w.parents(c)...)
+			for _, p := range w.parents(c) {
+				todo = append(todo, step{p, now.behind()})
+			}
 		}
 	}
 	return nil
 }
 
+// count notes that a queued commit's marks change; one that is not queued has none.
 func (w *walk) count(before, now mark) {
-	if before == wanted {
+	if before != 0 && w.counts(before) {
 		w.left--
 	}
-	if now == wanted {
+	if now != 0 && w.counts(now) {
 		w.left++
 	}
 }
@@ -139,7 +177,7 @@ func (w *walk) next() (*object.Commit, mark, error) {
 	m := w.seen[c.Hash]
 	w.count(m, 0)
 	for _, p := range w.parents(c) {
-		if err := w.reach(p, m); err != nil {
+		if err := w.reach(p, m.behind()); err != nil {
 			return nil, 0, err
 		}
 	}

@@ -97,16 +97,20 @@ func (m merger) base(a, b *object.Commit) (*object.Commit, error) {
 	if a.Hash == b.Hash {
 		return a, nil
 	}
-	w := &walk{objects: m.objects, seen: map[plumbing.Hash]mark{}}
+	w := &walk{objects: m.objects, seen: map[plumbing.Hash]mark{}, counts: func(m mark) bool { return m&stale == 0 }}
 	if err := w.begin(a.Hash.String(), wanted, b.Hash.String(), excluded); err != nil {
 		return nil, err
 	}
-	for w.queue.Len() > 0 && len(w.seen) < maxHistory {
-		c, both, err := w.next()
+	var taken []*object.Commit
+	for w.goesOn(taken, maxHistory) {
+		c, _, err := w.next()
 		if err != nil {
 			return nil, err
 		}
-		if both == wanted|excluded {
+		taken = append(taken, c)
+	}
+	for _, c := range taken {
+		if w.seen[c.Hash] == wanted|excluded {
 			return c, nil
 		}
 	}

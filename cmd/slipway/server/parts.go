@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/network"
 	"slipway.dev/slipway/reconciler"
 	"slipway.dev/slipway/reconciler/build"
@@ -21,6 +23,7 @@ import (
 	"slipway.dev/slipway/registry"
 	"slipway.dev/slipway/render"
 	"slipway.dev/slipway/render/ledger"
+	"slipway.dev/slipway/render/secrets"
 	"slipway.dev/slipway/router"
 	node "slipway.dev/slipway/runtime"
 	"slipway.dev/slipway/runtime/builder"
@@ -76,7 +79,14 @@ func (s *server) openSources(context.Context) error {
 
 func (s *server) openReconciler(context.Context) error {
 	p := &s.parts
-	p.renderer = render.New(render.Options{Ledger: ledger.Ledger{Client: s.client}, Log: s.log})
+	own, err := secrets.OwnKeys(os.Getenv)
+	if err != nil {
+		return err
+	}
+	p.renderer = render.New(render.Options{
+		Ledger: ledger.Ledger{Client: s.client}, Log: s.log,
+		Keyring: secrets.Keyring{Client: s.client, System: api.SystemProject, Own: own},
+	})
 	s.closing(func() error { p.renderer.Close(); return nil })
 	p.reconciler = &reconciler.Reconciler{
 		Client: s.client, Sources: p.sources, Render: renderer{p.renderer}, Events: s.events, Log: s.log,

@@ -20,14 +20,15 @@ type VM struct {
 	vm         *jsonnet.VM
 	importer   *importer
 	parameters map[string]string
+	natives    *natives
 }
 
 // New returns a VM for files of the host's tree with an application's parameters.
 func New(h Host, parameters map[string]string) *VM {
-	v := &VM{vm: jsonnet.MakeVM(), importer: newImporter(h), parameters: parameters}
+	v := &VM{vm: jsonnet.MakeVM(), importer: newImporter(h), parameters: parameters, natives: &natives{host: h, parameters: parameters}}
 	v.vm.MaxStack = maxFrames
 	v.vm.Importer(v.importer)
-	for _, f := range natives(h, parameters) {
+	for _, f := range v.natives.all() {
 		v.vm.NativeFunction(f)
 	}
 	return v
@@ -36,6 +37,7 @@ func New(h Host, parameters map[string]string) *VM {
 // Evaluate turns a file into objects. The file's top-level function, if it is one, gets
 // those of the parameters that it declares.
 func (v *VM) Evaluate(file string) ([]document.Document, api.Problems) {
+	v.natives.file = file
 	node, _, err := v.vm.ImportAST("", file)
 	if err != nil {
 		return nil, api.Problems{problem(file, err)}

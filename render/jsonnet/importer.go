@@ -28,10 +28,12 @@ type Host interface {
 }
 
 // importer serves the tree: a path relative to the importing file, else below lib/, else
-// below vendor/ at the tree's root.
+// below vendor/ at the tree's root, there also by a library's short name.
 type importer struct {
 	host  Host
 	found map[string]*jsonnet.Contents
+	// legacyNames are the short names of vendored libraries; nil: not looked at yet.
+	legacyNames map[string]string
 }
 
 func newImporter(h Host) *importer {
@@ -48,7 +50,17 @@ func (i *importer) Import(from, name string) (jsonnet.Contents, string, error) {
 	if err != nil {
 		return jsonnet.Contents{}, "", fmt.Errorf("import %q: %w", name, err)
 	}
+	vendored := path.Join("vendor", path.Clean(name))
 	for _, at := range candidates {
+		if at == vendored {
+			long, err := i.legacy(path.Clean(name))
+			if err != nil {
+				return jsonnet.Contents{}, "", fmt.Errorf("import %q: %w", name, err)
+			}
+			if long != "" {
+				at = long
+			}
+		}
 		c, err := i.read(at)
 		if err != nil {
 			return jsonnet.Contents{}, "", fmt.Errorf("import %q: %w", name, err)

@@ -46,11 +46,28 @@ func TestObjectsOutOfAFile(t *testing.T) {
 			s.manifestYaml({a: [1, 2.5], b: 'x'}), '' + s.regexMatch('^a+$', 'aa'), s.regexSubst('b', 'abc', '-'),
 			s.image('p/s').name, s.image('s:t').kind, s.image('s:t').name])}`,
 			"P,3,true,ca97,x,a:\n  - 1\n  - 2.5\nb: x\n,true,a-c,s:latest,ImageStreamTag,s:t", map[string]string{"p": "P", "n": "2"}},
+		{"Tanka's natives", `local n = std.native; {apiVersion: 'v1', kind: std.join('|', [
+			n('manifestYamlFromJson')('{"b":[1,{"c":"x"}],"a":1.5}'), n('manifestJsonFromJson')('{"a":[1]}', 1), n('escapeStringRegex')('a.b'),
+			'' + n('parseJson')('{"a":2}').a, '' + n('regexMatch')(regex='b', string='abc'), n('sha256')('')[:4]])}`,
+			"a: 1.5\nb:\n    - 1\n    - c: x\n|{\n \"a\": [\n  1\n ]\n}\n|a\\.b|2|true|e3b0", nil},
+		{"locked images", `local s = import 'slipway.libsonnet'; {apiVersion: 'v1', kind: std.join(' ', [
+			s.lockedImage('web:live').name[:14], s.lockedImage('web:live').namespace, s.lockedImage('above').kind, '' + s.lockedImage('none:x')])}`,
+			"web@sha256:000 dev ImageStreamImage null", nil},
+		{"a template's file", `(import 'slipway.libsonnet').template('db.yaml', {NAME: 'x'}, 'main')`, "Secret@[0] Service@[1]", nil},
+		{"vendored libraries", `local a = import 'github.com/x/libs/util/a.libsonnet', b = import 'util/a.libsonnet', c = import 'short/c.libsonnet';
+			{apiVersion: 'v1', kind: a.k + b.k + c.k}`, "AAC", nil},
 		{"template", `(import 'slipway.libsonnet').template({metadata: {name: 't'}, objects: [{apiVersion: 'v1', kind: 'Route', a: '${P}${N}'}],
 			parameters: [{name: 'P', generate: 'expression', from: '[a-z]{3}'}, {name: 'N'}]}, {N: 3})[0] + {kind: super.kind + super.a}`,
 			"Route<t P [a-z]{3}>3", nil},
 	} {
-		v := New(files{"d/a.jsonnet": c.in, "lib/lib.libsonnet": "function(x) {apiVersion: 'v1', kind: x}"}, c.parameters)
+		v := New(files{"d/a.jsonnet": c.in, "lib/lib.libsonnet": "function(x) {apiVersion: 'v1', kind: x}",
+			"d/images.lock.json": `{"images":{"web:live":{"from":"dev/web","digest":"sha256:` + strings.Repeat("0", 64) + `"}}}`,
+			"images.lock.json":   `{"images":{"above:latest":{"from":"dev/above","digest":"sha256:` + strings.Repeat("1", 64) + `"}}}`,
+			"lib/db.yaml":        "kind: Template\nmetadata: {name: db}\nparameters: [{name: NAME}]\nobjects:\n- {apiVersion: v1, kind: Secret}\n- {apiVersion: v1, kind: Service}\n",
+			"vendor/github.com/x/libs/util/a.libsonnet": "{k: 'A'}", "vendor/util/a.libsonnet": "LINK",
+			"vendor/example.com/y/c/c.libsonnet": "{k: 'C'}",
+			"jsonnetfile.lock.json": `{"version":1,"dependencies":[{"source":{"git":{"remote":"https://github.com/x/libs.git","subdir":"util"}},"version":"1"},
+				{"source":{"git":{"remote":"git@example.com:y/c"}},"name":"short"}, {"source":{"git":{"remote":"https://e/../../..","subdir":"../../d"}},"name":"evil"}]}`}, c.parameters)
 		docs, problems := v.Evaluate("d/a.jsonnet")
 		var got []string
 		for _, d := range docs {
@@ -71,6 +88,9 @@ func TestMistakesAndTheirPlaces(t *testing.T) {
 		"vendor/v.libsonnet":  "{}",
 		"d/sub/up.libsonnet":  "import '../../vendor/v.libsonnet'",
 		"secret/of/other.txt": "canary",
+		"lib/db.yaml":         "kind: Template\nmetadata: {name: db}\n",
+		"lib/bad.yaml":        "kind: Template\nmetadata: {name: db}\nparameters:\n- name: P\n  required: true\n",
+		"jsonnetfile.json":    `{"dependencies":[{"source":{"git":{"remote":"https://e/../../..","subdir":"../../d"}},"name":"evil"}]}`,
 	}
 	for _, c := range []struct{ in, want string }{
 		{"{\n a: [}", "d/a.jsonnet:2: "},
@@ -95,6 +115,17 @@ func TestMistakesAndTheirPlaces(t *testing.T) {
 		{"local s = import 'slipway.libsonnet';\ns.param('n', 1)", `d/a.jsonnet:2: parameter n must be a number, not "many"`},
 		{"std.native('template')({metadata: {name: 't'}, parameters: [{name: 'P', required: true}]}, {X: 1}, '')", `unknown parameter name "X"`},
 		{"local f(x) = f(x + 1); f(0)", "d/a.jsonnet:1: max stack frames exceeded."},
+		{"std.native('template')('missing.yaml', {}, '')", `template "missing.yaml": no such file; looked for d/missing.yaml, lib/missing.yaml, vendor/missing.yaml`},
+		{"std.native('template')('/etc/passwd', {}, '')", "absolute paths are not allowed"},
+		{"std.native('template')('../../x.yaml', {}, '')", "the path leaves the repository"},
+		{"std.native('template')('fails.libsonnet', {}, '')", "d/fails.libsonnet"},
+		{"std.native('template')('db.yaml', {X: 1}, '')", `lib/db.yaml:1: template.parameters: Invalid value: unknown parameter name "X"`},
+		{"std.native('template')('bad.yaml', {}, '')", `lib/bad.yaml:4: template.parameters[0]: Required value: template.parameters[0]: parameter P is required`},
+		{"std.native('parseJson')('{')", "d/a.jsonnet:1: not valid JSON"},
+		{"std.native('manifestJsonFromJson')('{}', -1)", "an indentation of 0 to 32"},
+		{"std.native('sha256')(3)", "sha256: str must be a string"},
+		{"std.native('lockedImage')(3)", "lockedImage: the tag must be a string"},
+		{"import 'evil/a.jsonnet'", "no such file"},
 		{"std.extVar('x')", "Undefined external variable: x"},
 		{"(function(x) x)(import 'sub/up.libsonnet') + {a: error std.repeat('x', 100000)}", " … (cut)"},
 	} {

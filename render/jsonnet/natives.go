@@ -1,6 +1,7 @@
 package jsonnet
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,13 +11,34 @@ import (
 
 	"github.com/google/go-jsonnet"
 	"github.com/google/go-jsonnet/ast"
+	"go.yaml.in/yaml/v3"
 
 	"slipway.dev/slipway/render/document"
-	"slipway.dev/slipway/render/template"
 )
 
 // natives are the functions that std.native gives. slipway.libsonnet wraps each of them.
-func natives(h Host, parameters map[string]string) []*jsonnet.NativeFunction {
+// Those that Tanka has, too, have its names, its arguments and its results.
+type natives struct {
+	host       Host
+	parameters map[string]string
+	// file is the one that is being evaluated.
+	file string
+}
+
+func (n *natives) all() []*jsonnet.NativeFunction {
+	return append(texts(), []*jsonnet.NativeFunction{
+		{Name: "manifestJsonFromJson", Params: ast.Identifiers{"json", "indent"}, Func: func(a []any) (any, error) { return indented(a[0], a[1]) }},
+		{Name: "manifestYaml", Params: ast.Identifiers{"value"}, Func: func(a []any) (any, error) { return document.Marshal(a[0]) }},
+		{Name: "param", Params: ast.Identifiers{"name", "default"}, Func: func(a []any) (any, error) { return param(n.parameters, a[0], a[1]) }},
+		{Name: "lockedImage", Params: ast.Identifiers{"tag"}, Func: func(a []any) (any, error) { return n.lockedImage(a[0]) }},
+		{Name: "template", Params: ast.Identifiers{"template", "params", "instance"}, Func: func(a []any) (any, error) {
+			return n.template(a[0], a[1], a[2])
+		}},
+	}...)
+}
+
+// texts are the functions that take nothing but text.
+func texts() []*jsonnet.NativeFunction {
 	text := func(name string, params ast.Identifiers, f func(args []string) (any, error)) *jsonnet.NativeFunction {
 		return &jsonnet.NativeFunction{Name: name, Params: params, Func: func(raw []any) (any, error) {
 			args := make([]string, len(raw))
@@ -31,12 +53,28 @@ func natives(h Host, parameters map[string]string) []*jsonnet.NativeFunction {
 		}}
 	}
 	return []*jsonnet.NativeFunction{
-		text("parseYaml", ast.Identifiers{"yaml"}, func(a []string) (any, error) { return list(document.Value(a[0])) }),
+		text("parseYaml", ast.Identifiers{"yaml"}, func(a []string) (any, error) {
+			v, err := document.Value(a[0])
+			if err != nil {
+				return nil, err
+			}
+			return v, nil
+		}),
+		text("parseJson", ast.Identifiers{"json"}, func(a []string) (any, error) { return fromJSON(a[0]) }),
+		text("manifestYamlFromJson", ast.Identifiers{"json"}, func(a []string) (any, error) {
+			v, err := fromJSON(a[0])
+			if err != nil {
+				return nil, err
+			}
+			out, err := yaml.Marshal(v)
+			return string(out), err
+		}),
 		text("sha256", ast.Identifiers{"str"}, func(a []string) (any, error) {
 			sum := sha256.Sum256([]byte(a[0]))
 			return hex.EncodeToString(sum[:]), nil
 		}),
-		text("regexMatch", ast.Identifiers{"regex", "str"}, func(a []string) (any, error) {
+		text("escapeStringRegex", ast.Identifiers{"str"}, func(a []string) (any, error) { return regexp.QuoteMeta(a[0]), nil }),
+		text("regexMatch", ast.Identifiers{"regex", "string"}, func(a []string) (any, error) {
 			return regexp.MatchString(a[0], a[1])
 		}),
 		text("regexSubst", ast.Identifiers{"regex", "src", "repl"}, func(a []string) (any, error) {
@@ -47,19 +85,32 @@ func natives(h Host, parameters map[string]string) []*jsonnet.NativeFunction {
 			return re.ReplaceAllString(a[1], a[2]), nil
 		}),
 		text("image", ast.Identifiers{"ref"}, func(a []string) (any, error) { return image(a[0]) }),
-		{Name: "manifestYaml", Params: ast.Identifiers{"value"}, Func: func(a []any) (any, error) { return document.Marshal(a[0]) }},
-		{Name: "param", Params: ast.Identifiers{"name", "default"}, Func: func(a []any) (any, error) { return param(parameters, a[0], a[1]) }},
-		{Name: "template", Params: ast.Identifiers{"template", "params", "instance"}, Func: func(a []any) (any, error) {
-			return process(h, a[0], a[1], a[2])
-		}},
 	}
 }
 
-func list(v []any, err error) (any, error) {
-	if err != nil {
-		return nil, err
+// fromJSON has numbers as Jsonnet has them: all are floats.
+func fromJSON(text string) (any, error) {
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return nil, fmt.Errorf("not valid JSON: %w", err)
 	}
 	return v, nil
+}
+
+// maxIndent bounds the indentation of JSON, in spaces.
+const maxIndent = 32
+
+func indented(text, by any) (any, error) {
+	s, ok := text.(string)
+	n, isNumber := by.(float64)
+	if !ok || !isNumber || n < 0 || n > maxIndent {
+		return nil, fmt.Errorf("manifestJsonFromJson: wants a string, and an indentation of 0 to %d", maxIndent)
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, bytes.TrimSpace([]byte(s)), "", strings.Repeat(" ", int(n))); err != nil {
+		return nil, fmt.Errorf("not valid JSON: %w", err)
+	}
+	return b.String() + "\n", nil
 }
 
 // param gives an Application's parameter, in the type of its default.
@@ -75,8 +126,7 @@ func param(parameters map[string]string, name, otherwise any) (any, error) {
 		}
 		return otherwise, nil
 	}
-	var v any
-	err := json.Unmarshal([]byte(given), &v)
+	v, err := fromJSON(given)
 	switch otherwise.(type) {
 	case nil, string:
 		return given, nil
@@ -94,82 +144,4 @@ func param(parameters map[string]string, name, otherwise any) (any, error) {
 		}
 	}
 	return v, nil
-}
-
-var imageReference = regexp.MustCompile(`^(?:([a-z0-9][-a-z0-9]*)/)?([a-z0-9][-._a-z0-9]*)(?::([\w][-.\w]{0,127})|@(sha256:[0-9a-f]{64}))?$`)
-
-// image turns `[project/]stream[:tag]` or `[project/]stream@digest` into a reference.
-func image(ref string) (any, error) {
-	m := imageReference.FindStringSubmatch(ref)
-	if m == nil {
-		return nil, fmt.Errorf("image: %q is not [project/]stream[:tag] or [project/]stream@sha256:digest", ref)
-	}
-	out := map[string]any{"kind": "ImageStreamTag", "name": m[2] + ":" + m[3]}
-	switch {
-	case m[4] != "":
-		out["kind"], out["name"] = "ImageStreamImage", m[2]+"@"+m[4]
-	case m[3] == "":
-		out["name"] = m[2] + ":latest"
-	}
-	if m[1] != "" {
-		out["namespace"] = m[1]
-	}
-	return out, nil
-}
-
-// process turns a Template into its objects. Generated values are kept under the
-// instance's name, by default the template's.
-func process(h Host, tpl, params, instance any) (any, error) {
-	t, ok := tpl.(map[string]any)
-	if !ok {
-		return nil, fmt.Errorf("template: the template must be an object")
-	}
-	meta, _ := t["metadata"].(map[string]any)
-	name, _ := meta["name"].(string)
-	if s, ok := instance.(string); ok && s != "" {
-		name = s
-	}
-	if name == "" {
-		return nil, fmt.Errorf("template: the template needs metadata.name, or the instance a name")
-	}
-	given, err := values(params)
-	if err != nil {
-		return nil, err
-	}
-	result, errs := template.Process(t, given, template.Options{Generated: func(p, expression string) (string, error) {
-		return h.Generated(name, p, expression)
-	}})
-	if len(errs) > 0 {
-		lines := make([]string, len(errs))
-		for i, e := range errs {
-			lines[i] = e.Field + ": " + e.ErrorBody()
-		}
-		return nil, fmt.Errorf("template %s: %s", name, strings.Join(lines, "; "))
-	}
-	objects := make([]any, len(result.Objects))
-	for i, o := range result.Objects {
-		objects[i] = o.Object
-	}
-	return objects, nil
-}
-
-// values writes parameters as text, as a template takes them.
-func values(params any) (map[string]string, error) {
-	given := map[string]string{}
-	in, ok := params.(map[string]any)
-	if !ok && params != nil {
-		return nil, fmt.Errorf("template: the parameters must be an object")
-	}
-	for k, v := range in {
-		if s, ok := v.(string); ok {
-			given[k] = s
-			continue
-		}
-		raw, err := json.Marshal(v)
-		if err != nil {
-			return nil, err
-		}
-		given[k] = string(raw)
-	}
-	return given, nil
 }

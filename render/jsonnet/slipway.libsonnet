@@ -37,12 +37,19 @@ local strategy(name, from, more) = { type: name, [std.asciiLower(name) + 'Strate
 
   // param: a parameter of the Application, in the type of its default; without a default it is required.
   param(name, default=null):: native('param')(name, default),
-  // template: the objects of a Template. Generated values are kept under the instance's name for good.
+  // template: the objects of a Template, given as an object or as the name of the file that
+  // holds it. Generated values are kept under the instance's name for good.
   template(template, params={}, instance=''):: native('template')(template, params, instance),
   // image: a reference to `[project/]stream[:tag]` or `[project/]stream@sha256:…`.
   image(ref):: native('image')(ref),
+  // lockedImage: the image that images.lock.json has for `stream[:tag]`, by digest; null if it has none.
+  lockedImage(tag):: native('lockedImage')(tag),
   parseYaml(yaml):: native('parseYaml')(yaml),
+  parseJson(json):: native('parseJson')(json),
   manifestYaml(value):: native('manifestYaml')(value),
+  manifestYamlFromJson(json):: native('manifestYamlFromJson')(json),
+  manifestJsonFromJson(json, indent=2):: native('manifestJsonFromJson')(json, indent),
+  escapeStringRegex(str):: native('escapeStringRegex')(str),
   sha256(str):: native('sha256')(str),
   regexMatch(regex, str):: native('regexMatch')(regex, str),
   regexSubst(regex, src, repl):: native('regexSubst')(regex, src, repl),

@@ -51,6 +51,8 @@ type Reconciler struct {
 	// Registry is the integrated registry's host and port, by which images of other
 	// projects are told.
 	Registry string
+	// Applier applies many objects at once; nil: they are applied one at a time.
+	Applier Applier
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 
@@ -62,12 +64,12 @@ func (r *Reconciler) Controllers() []loop.Controller {
 	if r.Now == nil {
 		r.Now = time.Now
 	}
-	r.planner = newPlanner(r.Client)
+	r.planner = newPlanner(r.Client, r.Applier, r.Now)
 	return []loop.Controller{{
 		Name: "application",
 		// Most of the time they wait for a renderer: some that are slow must not hold up all.
 		Workers:   32,
-		Watches:   append(append(driftWatches(), r.sourceWatch()), r.accessWatches()...),
+		Watches:   append(append(driftWatches(r.planner.index), r.sourceWatch()), r.accessWatches()...),
 		Reconcile: r.Reconcile,
 	}}
 }

@@ -2,14 +2,16 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
-	"github.com/fluxcd/pkg/ssa"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/reconciler/live"
 )
 
 // apply carries a plan out: stage by stage, creations and changes first, then what is
@@ -17,13 +19,14 @@ import (
 // left alone.
 func (p *planner) apply(ctx context.Context, plan *Plan) error {
 	for _, stage := range []api.Stage{api.StagePolicy, api.StageConfig, api.StageWorkload} {
+		var steps []Step
 		for _, s := range plan.Steps {
-			if s.Action == Prune || s.stage != stage {
-				continue
+			if s.Action != Prune && s.stage == stage {
+				steps = append(steps, s)
 			}
-			if err := p.applyStep(ctx, s); err != nil {
-				return fmt.Errorf("apply %s: %w", s.Object, err)
-			}
+		}
+		if err := p.applySteps(ctx, steps); err != nil {
+			return err
 		}
 	}
 	for _, s := range plan.Steps {
@@ -40,26 +43,70 @@ func (p *planner) apply(ctx context.Context, plan *Plan) error {
 // applyTries is how often an object is applied on top of a state that keeps moving.
 const applyTries = 10
 
-// applyStep applies one object. What the triggers wrote is carried over again, from the
-// very state that is applied to: a trigger may have fired since the plan was made.
-func (p *planner) applyStep(ctx context.Context, s Step) (err error) {
-	for range applyTries {
-		o := s.desired.DeepCopy()
-		if s.Action == Change && carries(o) {
-			live, err := p.live(ctx, refOf(o))
-			if err != nil {
-				return err
-			}
-			if live != nil {
-				carry(o, live)
-				o.SetResourceVersion(live.GetResourceVersion())
+// applySteps applies creations and changes. What fails touches no other of them.
+func (p *planner) applySteps(ctx context.Context, steps []Step) error {
+	var failed []error
+	for try := 0; len(steps) > 0; try++ {
+		objects := make([]*unstructured.Unstructured, len(steps))
+		for i, s := range steps {
+			var err error
+			if objects[i], err = p.onto(ctx, s, try > 0); err != nil {
+				return fmt.Errorf("apply %s: %w", s.Object, err)
 			}
 		}
-		if _, err = p.rm.Apply(ctx, o, ssa.DefaultApplyOptions()); !apierrors.IsConflict(err) {
-			return err
+		var again []Step
+		for i, got := range p.target.apply(ctx, objects) {
+			switch s := steps[i]; {
+			case apierrors.IsConflict(got.err) && try+1 < applyTries:
+				again = append(again, s)
+			case got.err != nil:
+				failed = append(failed, fmt.Errorf("apply %s: %w", s.Object, got.err))
+			default:
+				p.applied(s, got)
+			}
+		}
+		steps = again
+	}
+	if n := len(failed); n > maxErrors {
+		failed = append(failed[:maxErrors], fmt.Errorf("and %d more", n-maxErrors))
+	}
+	return errors.Join(failed...)
+}
+
+// maxErrors is how many objects' errors are told.
+const maxErrors = 20
+
+// onto is what is applied for a step. What the triggers wrote is carried over from the very
+// state that is applied to: a trigger may have fired since the plan was made.
+func (p *planner) onto(ctx context.Context, s Step, moved bool) (*unstructured.Unstructured, error) {
+	if s.Action != Change || !carries(s.desired) {
+		return s.desired, nil
+	}
+	base := s.live
+	if moved {
+		var err error
+		if base, err = p.live(ctx, s.ref); err != nil {
+			return nil, err
 		}
 	}
-	return err
+	if base == nil {
+		return s.desired, nil
+	}
+	o := s.desired.DeepCopy()
+	carry(o, base)
+	o.SetResourceVersion(base.GetResourceVersion())
+	return o, nil
+}
+
+// applied remembers that an object is as planned.
+func (p *planner) applied(s Step, got outcome) {
+	if got.after == nil || s.app.Name == "" {
+		return
+	}
+	p.memory.of(s.app).equal(s.ref, s.hash, got.after)
+	if version, ok := live.Version(got.after.GetResourceVersion()); ok {
+		p.index.Wrote(s.ref.GroupKind(), s.ref.key(), version)
+	}
 }
 
 // prune deletes the very object that was planned: one that was made anew under the

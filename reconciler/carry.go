@@ -6,7 +6,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-func carries(o *unstructured.Unstructured) bool { return o.GetKind() == "DeploymentConfig" }
+// carries: the object has fields that its controllers write.
+func carries(o *unstructured.Unstructured) bool {
+	return o.GetKind() == "DeploymentConfig" &&
+		slices.ContainsFunc(triggers(o), func(t map[string]any) bool { return t["imageChangeParams"] != nil })
+}
 
 // carry leaves to the controllers what is theirs inside of a spec that git declares.
 // OpenShift keeps what an image trigger last did in the DeploymentConfig's spec, in a

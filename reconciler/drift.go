@@ -3,29 +3,36 @@ package reconciler
 import (
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/reconciler/live"
 	"slipway.dev/slipway/state/loop"
 )
 
 // driftWatches wake an Application when it, or something it owns, is changed or
 // deleted, and not when only a status moves.
-func driftWatches() []loop.Watch {
+func driftWatches(index *live.Index) []loop.Watch {
 	out := []loop.Watch{{List: &v1alpha1.ApplicationList{}, Skip: unchanged()}}
 	for _, k := range api.Kinds() {
 		if k.Runtime {
 			continue
 		}
-		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(k.GroupVersionKind.GroupVersion().WithKind(k.Kind + "List"))
-		out = append(out, loop.Watch{List: list, Keys: ownerKeys, Skip: unchanged()})
+		out = append(out, loop.Watch{List: metadataOf(k.GroupVersionKind), Keys: ownerKeys, Skip: unchanged(), Observer: index.Feed(k.GroupKind())})
 	}
 	return out
+}
+
+// metadataOf lists a kind without its bodies.
+func metadataOf(gvk schema.GroupVersionKind) client.ObjectList {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
+	return list
 }
 
 // ownerKeys is the Application that owns an object.

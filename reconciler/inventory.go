@@ -1,12 +1,15 @@
 package reconciler
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/fluxcd/cli-utils/pkg/object"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
@@ -22,10 +25,18 @@ func refOf(o *unstructured.Unstructured) inventoryRef {
 	return inventoryRef{GroupVersionKind: o.GroupVersionKind(), Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
+func (r inventoryRef) key() types.NamespacedName {
+	return types.NamespacedName{Namespace: r.Namespace, Name: r.Name}
+}
+
 // entry is the reference as Flux's inventory writes it.
 func (r inventoryRef) entry() v1alpha1.InventoryEntry {
-	m := object.ObjMetadata{Namespace: r.Namespace, Name: r.Name, GroupKind: r.GroupKind()}
-	return v1alpha1.InventoryEntry{ID: m.String(), Version: r.Version}
+	return v1alpha1.InventoryEntry{ID: r.id().String(), Version: r.Version}
+}
+
+// id identifies the object whatever its version.
+func (r inventoryRef) id() object.ObjMetadata {
+	return object.ObjMetadata{Namespace: r.Namespace, Name: r.Name, GroupKind: r.GroupKind()}
 }
 
 func parseEntry(e v1alpha1.InventoryEntry) (inventoryRef, error) {
@@ -46,12 +57,40 @@ func entries(refs ...inventoryRef) []v1alpha1.InventoryEntry {
 	return slices.Compact(out)
 }
 
-// order is the place of a kind in an apply; kinds that are not known come last.
-func order(gk schema.GroupKind) int {
-	for i, k := range api.Kinds() {
-		if k.GroupKind() == gk {
-			return i
+// leftBehind are the objects of the Application's inventory that are not among refs.
+func leftBehind(app *v1alpha1.Application, refs []inventoryRef) ([]inventoryRef, error) {
+	if len(app.Status.Inventory) == 0 {
+		return nil, nil
+	}
+	kept := make(map[object.ObjMetadata]bool, len(refs))
+	for _, r := range refs {
+		kept[r.id()] = true
+	}
+	var out []inventoryRef
+	for _, e := range app.Status.Inventory {
+		ref, err := parseEntry(e)
+		if err != nil {
+			return nil, fmt.Errorf("inventory of application %s: %w", app.Name, err)
+		}
+		if !kept[ref.id()] {
+			out = append(out, ref)
 		}
 	}
-	return len(api.Kinds())
+	return out, nil
+}
+
+var places = sync.OnceValue(func() map[schema.GroupKind]int {
+	m := map[schema.GroupKind]int{}
+	for i, k := range api.Kinds() {
+		m[k.GroupKind()] = i
+	}
+	return m
+})
+
+// order is the place of a kind in an apply; kinds that are not known come last.
+func order(gk schema.GroupKind) int {
+	if i, ok := places()[gk]; ok {
+		return i
+	}
+	return len(places())
 }

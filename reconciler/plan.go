@@ -4,11 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/reconciler/live"
 )
 
 // Action is what a plan does to one object.
@@ -42,6 +45,10 @@ type Step struct {
 	desired *unstructured.Unstructured
 	live    *unstructured.Unstructured
 	stage   api.Stage
+	// app owns the object, ref and hash identify it as git has it.
+	app  types.NamespacedName
+	ref  inventoryRef
+	hash live.Hash
 }
 
 // Plan is what applying an application at a revision would do.
@@ -72,11 +79,24 @@ func (p *Plan) Count(a Action) int {
 	return n
 }
 
-// Digest identifies what the plan does, whatever the commit it comes from.
+// Digest identifies what the plan does, whatever the commit it comes from and whatever the
+// order of its steps: two plans with the same digest do the same to the same fields. Of the
+// values of a Secret it knows only that they change, so that it gives nothing away.
 func (p *Plan) Digest() string {
-	h := sha256.New()
+	lines := make([]string, 0, len(p.Steps))
 	for _, s := range p.Steps {
-		fmt.Fprintf(h, "%s %s %q\n", s.Action, s.Object, s.Fields)
+		fields := slices.Clone(s.Fields)
+		slices.SortFunc(fields, func(a, b FieldChange) int { return strings.Compare(a.Path, b.Path) })
+		content := ""
+		if s.Action != Prune && !sealed(s.desired) {
+			content = hex.EncodeToString(s.hash[:])
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %q %s\n", s.Action, s.Object, fields, content))
+	}
+	slices.Sort(lines)
+	h := sha256.New()
+	for _, line := range lines {
+		h.Write([]byte(line))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

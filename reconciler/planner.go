@@ -1,18 +1,23 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/fluxcd/pkg/ssa"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/reconciler/live"
 )
 
 // FieldManager owns the fields that git declares.
@@ -28,30 +33,64 @@ const (
 // KeepAnnotation set to "disabled" on an object keeps it when it leaves git.
 const KeepAnnotation = "slipway.dev/prune"
 
-// planner compares desired objects with live state. It changes nothing.
+// planner compares desired objects with live state. It changes nothing but its memory.
 type planner struct {
 	client client.Client
-	rm     *ssa.ResourceManager
+	target target
+	index  *live.Index
+	memory *memory
+	now    func() time.Time
 }
 
-func newPlanner(c client.Client) *planner {
-	return &planner{client: c, rm: ssa.NewResourceManager(c, nil, ssa.Owner{Field: FieldManager, Group: ownerGroup})}
+// newPlanner compares and applies in batches where there is an Applier, and one at a time
+// by fluxcd/pkg/ssa where there is none.
+func newPlanner(c client.Client, applier Applier, now func() time.Time) *planner {
+	p := &planner{client: c, target: newManaged(c), index: live.NewIndex(), memory: newMemory(), now: now}
+	if applier != nil {
+		p.target = batches{applier}
+	}
+	return p
+}
+
+// candidate is a desired object on its way into a plan.
+type candidate struct {
+	api.DesiredObject
+	ref  inventoryRef
+	hash live.Hash
+	// shaped is what is applied: the object with its owner's labels and without what
+	// belongs to others.
+	shaped *unstructured.Unstructured
 }
 
 // plan computes what applying desired would do. Mistakes are in the plan's Problems,
 // all of them; an error means that live state could not be read, and that nothing is known.
+//
+// Objects that are as they were when they were compared last cost nothing; only the others
+// are compared. The desired objects are left as they are: a renderer shares them.
 func (p *planner) plan(ctx context.Context, app *v1alpha1.Application, rev api.Revision, desired api.Desired) (*Plan, error) {
 	out := &Plan{
 		Application: app.Name, Path: app.Spec.Path, Commit: rev.Commit, Live: app.Status.LastAppliedCommit,
 	}
-	objects := slices.Clone(desired.Objects)
-	slices.SortStableFunc(objects, func(a, b api.DesiredObject) int {
-		return order(a.GroupVersionKind().GroupKind()) - order(b.GroupVersionKind().GroupKind())
-	})
-	for _, o := range objects {
-		if err := p.planObject(ctx, app, o, out); err != nil {
-			return nil, err
+	self := client.ObjectKeyFromObject(app)
+	known := p.memory.of(self)
+	known.expire(p.now())
+	hashes := known.hashesOf(desired)
+	var moved []candidate
+	for _, i := range inOrder(desired.Objects) {
+		c := candidate{DesiredObject: desired.Objects[i], ref: refOf(desired.Objects[i].Unstructured), hash: hashes[i]}
+		if c.ref.Kind == "Application" && c.ref.key() == self {
+			out.Problems = append(out.Problems, problem(c.DesiredObject, "metadata.name", "is the Application that this belongs to: none declares itself"))
+			continue
 		}
+		out.inventory = append(out.inventory, c.ref)
+		if known.holds(p.index, c.ref, c.hash) {
+			out.Unchanged++
+			continue
+		}
+		moved = append(moved, c)
+	}
+	if err := p.compare(ctx, app, moved, known, out); err != nil {
+		return nil, err
 	}
 	if err := p.planPrune(ctx, app, out); err != nil {
 		return nil, err
@@ -59,44 +98,82 @@ func (p *planner) plan(ctx context.Context, app *v1alpha1.Application, rev api.R
 	return out, p.addConsequences(ctx, out)
 }
 
-func (p *planner) planObject(ctx context.Context, app *v1alpha1.Application, o api.DesiredObject, out *Plan) error {
-	desired := o.Unstructured.DeepCopy()
-	unstructured.RemoveNestedField(desired.Object, "status")
-	if desired.GetKind() == "Application" && client.ObjectKeyFromObject(desired) == client.ObjectKeyFromObject(app) {
-		out.Problems = append(out.Problems, problem(o, "metadata.name", "is the Application that this belongs to: none declares itself"))
-		return nil
+// inOrder are the numbers of objects in the order in which they are applied.
+func inOrder(objects []api.DesiredObject) []int {
+	places := make([]int, len(objects))
+	numbers := make([]int, len(objects))
+	for i, o := range objects {
+		places[i], numbers[i] = order(o.GroupVersionKind().GroupKind()), i
 	}
-	live, err := p.live(ctx, refOf(desired))
-	if err != nil {
-		return err
-	}
-	if owner, taken := foreignOwner(live, app); taken {
-		out.Problems = append(out.Problems, problem(o, "", "is already managed by application "+owner))
-		return nil
-	}
-	carry(desired, live)
-	p.rm.SetOwnerLabels([]*unstructured.Unstructured{desired}, app.Name, app.Namespace)
-	out.inventory = append(out.inventory, refOf(desired))
+	slices.SortStableFunc(numbers, func(a, b int) int { return cmp.Compare(places[a], places[b]) })
+	return numbers
+}
 
-	change, before, after, err := p.rm.Diff(ctx, desired, ssa.DefaultDiffOptions())
-	if err != nil {
-		problems, ok := problemsFrom(o, err)
+// compare asks live state about objects of which it is not known how they stand.
+func (p *planner) compare(ctx context.Context, app *v1alpha1.Application, moved []candidate, known *known, out *Plan) error {
+	if len(moved) == 0 {
+		return nil
+	}
+	onAllCores(len(moved), func(i int) { moved[i].shaped = shape(moved[i].Unstructured, app) })
+	objects := make([]*unstructured.Unstructured, len(moved))
+	for i, c := range moved {
+		if carries(c.shaped) {
+			live, err := p.live(ctx, c.ref)
+			if err != nil {
+				return err
+			}
+			carry(c.shaped, live)
+		}
+		objects[i] = c.shaped
+	}
+	for i, got := range p.target.compare(ctx, objects) {
+		if err := p.addStep(app, moved[i], got, known, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shape makes of a desired object what is applied of it.
+func shape(o *unstructured.Unstructured, app *v1alpha1.Application) *unstructured.Unstructured {
+	out := o.DeepCopy()
+	delete(out.Object, "status")
+	foldStringData(out)
+	labels := out.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[OwnerName], labels[OwnerNamespace] = app.Name, app.Namespace
+	out.SetLabels(labels)
+	return out
+}
+
+// addStep adds to a plan what a comparison found.
+func (p *planner) addStep(app *v1alpha1.Application, c candidate, got outcome, known *known, out *Plan) error {
+	if owner, taken := foreignOwner(got.before, app); taken {
+		out.Problems = append(out.Problems, problem(c.DesiredObject, "", "is already managed by application "+owner))
+		out.inventory = slices.DeleteFunc(out.inventory, func(r inventoryRef) bool { return r == c.ref })
+		return nil
+	}
+	if got.err != nil {
+		problems, ok := problemsFrom(c.DesiredObject, got.err)
 		if !ok {
-			return fmt.Errorf("%s: %w", api.ObjectName(desired), err)
+			return fmt.Errorf("%s: %w", api.ObjectName(c.shaped), got.err)
 		}
 		out.Problems = append(out.Problems, problems...)
 		return nil
 	}
 	step := Step{
-		Object: api.ObjectName(desired), File: o.Origin.File, Line: o.Origin.Line, Via: o.Origin.Via,
-		desired: desired, live: live, stage: stageOf(desired),
+		Object: api.ObjectName(c.shaped), File: c.Origin.File, Line: c.Origin.Line, Via: c.Origin.Via,
+		desired: c.shaped, live: got.before, stage: stageOf(c.shaped), ref: c.ref, hash: c.hash, app: client.ObjectKeyFromObject(app),
 	}
-	switch change.Action {
+	switch got.action {
 	case ssa.CreatedAction:
 		step.Action = Create
 	case ssa.ConfiguredAction:
-		step.Action, step.Fields = Change, diffFields(before, after)
+		step.Action, step.Fields = Change, maskFields(c.shaped, diffFields(got.before, got.after))
 	default:
+		known.equal(c.ref, c.hash, got.before)
 		out.Unchanged++
 		return nil
 	}
@@ -110,16 +187,12 @@ func (p *planner) planPrune(ctx context.Context, app *v1alpha1.Application, out 
 	if app.Spec.Prune != nil && !*app.Spec.Prune {
 		return nil
 	}
-	kept := entries(out.inventory...)
+	left, err := leftBehind(app, out.inventory)
+	if err != nil {
+		return err
+	}
 	var gone []Step
-	for _, e := range app.Status.Inventory {
-		if slices.ContainsFunc(kept, func(k v1alpha1.InventoryEntry) bool { return k.ID == e.ID }) {
-			continue
-		}
-		ref, err := parseEntry(e)
-		if err != nil {
-			return fmt.Errorf("inventory of application %s: %w", app.Name, err)
-		}
+	for _, ref := range left {
 		live, err := p.live(ctx, ref)
 		if err != nil {
 			return err
@@ -127,32 +200,20 @@ func (p *planner) planPrune(ctx context.Context, app *v1alpha1.Application, out 
 		if live == nil || !ownedBy(live, app) || live.GetAnnotations()[KeepAnnotation] == "disabled" || live.GetDeletionTimestamp() != nil {
 			continue
 		}
-		gone = append(gone, Step{Action: Prune, Object: api.ObjectName(live), desired: live, live: live, stage: stageOf(live)})
+		gone = append(gone, Step{Action: Prune, Object: api.ObjectName(live), desired: live, live: live, stage: stageOf(live), ref: ref})
 	}
-	if len(gone) > 0 && len(kept) == 0 && len(out.Problems) == 0 {
+	if len(gone) > 0 && len(out.inventory) == 0 && len(out.Problems) == 0 {
 		out.Problems = append(out.Problems, api.Problem{File: app.Spec.Path,
 			Message: fmt.Sprintf("renders to nothing, which would delete all %d objects of application %s; delete the application instead", len(gone), app.Name)})
 	}
-	slices.SortStableFunc(gone, func(a, b Step) int {
-		return order(b.desired.GroupVersionKind().GroupKind()) - order(a.desired.GroupVersionKind().GroupKind())
-	})
+	slices.SortStableFunc(gone, func(a, b Step) int { return order(b.ref.GroupKind()) - order(a.ref.GroupKind()) })
 	out.Steps = append(out.Steps, gone...)
 	return nil
 }
 
-// live reads an object; nil when there is none. A read that failed is an error, never
-// an absence.
+// live reads an object; nil when there is none.
 func (p *planner) live(ctx context.Context, ref inventoryRef) (*unstructured.Unstructured, error) {
-	o := &unstructured.Unstructured{}
-	o.SetGroupVersionKind(ref.GroupVersionKind)
-	err := p.client.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, o)
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("read %s/%s: %w", ref.Kind, ref.Name, err)
-	}
-	return o, nil
+	return read(ctx, p.client, ref)
 }
 
 func ownedBy(o *unstructured.Unstructured, app *v1alpha1.Application) bool {
@@ -164,11 +225,15 @@ func foreignOwner(live *unstructured.Unstructured, app *v1alpha1.Application) (s
 	if live == nil || live.GetLabels()[OwnerName] == "" || ownedBy(live, app) {
 		return "", false
 	}
-	return live.GetLabels()[OwnerNamespace] + "/" + live.GetLabels()[OwnerName], true
+	return types.NamespacedName{Namespace: live.GetLabels()[OwnerNamespace], Name: live.GetLabels()[OwnerName]}.String(), true
 }
 
 func stageOf(o *unstructured.Unstructured) api.Stage {
-	if k, ok := api.KindFor(o.GroupVersionKind().GroupKind()); ok {
+	return stageOfKind(o.GroupVersionKind().GroupKind())
+}
+
+func stageOfKind(gk schema.GroupKind) api.Stage {
+	if k, ok := api.KindFor(gk); ok {
 		return k.Stage
 	}
 	return api.StageWorkload

@@ -121,7 +121,7 @@ func newWorld(t *testing.T, files map[string]string, change ...func(*v1alpha1.Ap
 	w.repo.commit("c1", files)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	w.r = &reconciler.Reconciler{
-		Client: w.client, Sources: w.repo, Render: plainYAML{}, Log: log, Events: event.New(w.client, "test", log),
+		Client: w.client, Sources: w.repo, Render: plainYAML{}, Log: log, Events: event.New(w.client, "test", log), Applier: many{w.client},
 	}
 	app := &v1alpha1.Application{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "slipway", Name: "root"},

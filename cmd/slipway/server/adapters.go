@@ -3,11 +3,15 @@ package server
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/reconciler"
 	"slipway.dev/slipway/reconciler/image"
 	"slipway.dev/slipway/registry"
 	"slipway.dev/slipway/render"
+	"slipway.dev/slipway/state"
 )
 
 // The parts do not know each other; these make one fit what another asks for.
@@ -16,6 +20,18 @@ type renderer struct{ *render.Renderer }
 
 func (r renderer) Render(ctx context.Context, x reconciler.Rendering) (api.Desired, error) {
 	return r.Renderer.Render(ctx, render.Request(x))
+}
+
+// applier is live state that applies many objects at once.
+type applier struct{ *state.Client }
+
+func (a applier) ApplyMany(ctx context.Context, objects []*unstructured.Unstructured, o client.ApplyOptions) []reconciler.Applied {
+	results := a.Client.ApplyMany(ctx, objects, o)
+	out := make([]reconciler.Applied, len(results))
+	for i, r := range results {
+		out[i] = reconciler.Applied(r)
+	}
+	return out
 }
 
 type sink struct{ image.Sink }

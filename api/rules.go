@@ -76,7 +76,7 @@ func ruleTable() map[reflect.Type]rule {
 	set(ruleFor(core, subdomain, defaultSecret, validateSecret, updateSecret))
 	set(ruleFor[*corev1.ConfigMap](core, subdomain, nil, validateConfigMap, updateConfigMap))
 	set(ruleFor[*templatev1.Template](templatev1.GroupName, subdomain, nil, validateTemplate, nil))
-	set(ruleFor[*templatev1.TemplateInstance](templatev1.GroupName, subdomain, nil, validateTemplateInstance, updateTemplateInstance))
+	set(ruleFor[*templatev1.TemplateInstance](templatev1.GroupName, subdomain, nil, validateTemplateInstance, nil))
 	set(ruleFor[*corev1.PersistentVolume](core, subdomain, defaultPersistentVolume, validatePersistentVolume, updatePersistentVolume))
 	set(ruleFor(core, subdomain, defaultPersistentVolumeClaim, validatePersistentVolumeClaim, updatePersistentVolumeClaim))
 	set(ruleFor(core, apivalidation.NameIsDNS1035Label, defaultService, validateService, updateService))

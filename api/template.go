@@ -55,7 +55,3 @@ func validateTemplateInstance(i *templatev1.TemplateInstance) field.ErrorList {
 	}
 	return errs
 }
-
-func updateTemplateInstance(n, old *templatev1.TemplateInstance) field.ErrorList {
-	return immutable(n.Spec, old.Spec, field.NewPath("spec"))
-}

@@ -31,10 +31,25 @@ type change func(ctx context.Context, a attempt, root plumbing.Hash, made *memor
 // would change, or a commit with req.ID is there, no commit is made. It answers the
 // commit that the branch is at, or the one with the ID.
 func (r *Mirror) Commit(ctx context.Context, l Location, c Credentials, branch string, now func() time.Time, req api.CommitRequest) (commit string, made bool, err error) {
-	return r.commit(ctx, l, c, branch, now, req, contents(req.Changes))
+	return r.commit(ctx, writing{l: l, c: c, branch: branch, now: now, req: req, do: contents(req.Changes)})
 }
 
-func (r *Mirror) commit(ctx context.Context, l Location, c Credentials, branch string, now func() time.Time, req api.CommitRequest, do change) (commit string, made bool, err error) {
+// writing is a commit to be made.
+type writing struct {
+	l      Location
+	c      Credentials
+	branch string
+	now    func() time.Time
+	req    api.CommitRequest
+	do     change
+	// vouch says why a commit may not be built upon; nil: every one may. Slipway's
+	// signature on a commit speaks for all that the commit holds, so that where
+	// signatures are asked for it goes on top of signed commits only.
+	vouch func(plumbing.Hash) error
+}
+
+func (r *Mirror) commit(ctx context.Context, w writing) (commit string, made bool, err error) {
+	l, c, branch, req := w.l, w.c, w.branch, w.req
 	ref := "refs/heads/" + branch
 	if err := CheckRefName(ref); err != nil {
 		return "", false, err
@@ -64,14 +79,14 @@ func (r *Mirror) commit(ctx context.Context, l Location, c Credentials, branch s
 			return "", false, fmt.Errorf("%w: branch %q of %s: %w", ErrPush, branch, l, refused)
 		}
 		last = head
-		out := attempt{r: r, l: l, c: c, ref: ref, head: head, parent: head, signer: sign, by: r.owner.opts.Committer}
+		out := attempt{r: r, writing: w, ref: ref, head: head, parent: head, signer: sign, by: r.owner.opts.Committer}
 		if head.IsZero() && len(adv.References) > 0 {
 			if out.parent = adv.References["refs/heads/"+req.Base]; out.parent.IsZero() {
 				session.Close()
 				return "", false, fmt.Errorf("%w: branch %q of %s, and no branch that it starts from", ErrNoRevision, branch, l)
 			}
 		}
-		h, objs, err := out.build(ctx, now(), req, do)
+		h, objs, err := out.build(ctx)
 		if err != nil || len(objs.Objects) == 0 {
 			session.Close()
 			if err != nil {
@@ -110,9 +125,8 @@ func hashString(h plumbing.Hash) string {
 
 // attempt is one commit on one head.
 type attempt struct {
-	r   *Mirror
-	l   Location
-	c   Credentials
+	r *Mirror
+	writing
 	ref string
 	// head is where the branch is, zero if it does not exist; parent is what the commit
 	// goes on top of, zero in an empty repository.
@@ -123,7 +137,7 @@ type attempt struct {
 
 // build makes the commit's objects and stores them; no objects: nothing changes, or
 // the commit that is answered was made for this request before.
-func (a attempt) build(ctx context.Context, now time.Time, req api.CommitRequest, do change) (plumbing.Hash, *memory.Storage, error) {
+func (a attempt) build(ctx context.Context) (plumbing.Hash, *memory.Storage, error) {
 	made := memory.NewStorage()
 	root := plumbing.ZeroHash
 	var parents []plumbing.Hash
@@ -138,18 +152,23 @@ func (a attempt) build(ctx context.Context, now time.Time, req api.CommitRequest
 			return a.head, nil, err
 		}
 		root, parents = c.TreeHash, []plumbing.Hash{a.parent}
-		if done, err := a.r.requested(a.parent, req.ID); err != nil || !done.IsZero() {
+		if done, err := a.r.requested(a.parent, a.req.ID); err != nil || !done.IsZero() {
 			return done, made, err
 		}
+		if a.vouch != nil {
+			if err := a.vouch(a.parent); err != nil {
+				return a.head, nil, fmt.Errorf("commit on top of branch %q: %w", a.branch, err)
+			}
+		}
 	}
-	changed, err := do(ctx, a, root, made)
+	changed, err := a.do(ctx, a, root, made)
 	if err != nil {
 		return a.head, nil, err
 	}
 	if changed == root || (root.IsZero() && changed == emptyTree) {
 		return a.parent, memory.NewStorage(), nil
 	}
-	h, err := a.write(made, changed, parents, now, req)
+	h, err := a.write(made, changed, parents)
 	if err != nil {
 		return a.head, nil, err
 	}

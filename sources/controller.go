@@ -32,13 +32,13 @@ func (s *Sources) Controllers() []loop.Controller {
 	}}
 }
 
-// usersOf are the repositories that a Secret opens.
+// usersOf are the repositories that a Secret opens or verifies.
 func (s *Sources) usersOf(secret client.Object) []loop.Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var keys []loop.Key
 	for key, l := range s.looks {
-		if key.Namespace == secret.GetNamespace() && l.secretName == secret.GetName() {
+		if key.Namespace == secret.GetNamespace() && (l.secretName == secret.GetName() || l.keysName == secret.GetName()) {
 			keys = append(keys, key)
 		}
 	}
@@ -62,16 +62,16 @@ func (s *Sources) reconcile(ctx context.Context, key loop.Key) (loop.Result, err
 	if errors.Is(err, errRead) {
 		return loop.Result{}, err
 	}
-	if now, _ := due(repo.Spec, repo.Generation, p.secret, l, s.takeAsked(key), s.Now()); now {
+	if now, _ := due(repo.Spec, repo.Generation, p.secrets(), l, s.takeAsked(key), s.Now()); now {
 		if err == nil {
-			l.outcome = p.look(ctx)
+			l.outcome = s.look(ctx, p)
 		} else {
 			l.outcome = outcome{err: err}
 		}
 		if ctx.Err() != nil {
 			return loop.Result{}, ctx.Err()
 		}
-		l.at, l.generation, l.secret = s.Now(), repo.Generation, p.secret
+		l.at, l.generation, l.secret = s.Now(), repo.Generation, p.secrets()
 		l.failures++
 		if l.outcome.err == nil {
 			l.failures = 0
@@ -81,12 +81,12 @@ func (s *Sources) reconcile(ctx context.Context, key loop.Key) (loop.Result, err
 	if err := s.write(ctx, p, &repo, l.outcome); err != nil {
 		return loop.Result{}, err
 	}
-	_, wait := due(repo.Spec, repo.Generation, p.secret, l, false, s.Now())
+	_, wait := due(repo.Spec, repo.Generation, p.secrets(), l, false, s.Now())
 	return loop.Result{After: max(wait, 1)}, nil
 }
 
-// look fetches and resolves.
-func (p place) look(ctx context.Context) outcome {
+// look fetches, resolves and verifies.
+func (s *Sources) look(ctx context.Context, p place) outcome {
 	ref := p.repo.Spec.Reference
 	err := p.fetch(ctx, also(ref)...)
 	if err != nil {
@@ -102,12 +102,17 @@ func (p place) look(ctx context.Context) outcome {
 		return outcome{err: err}
 	}
 	t.hash = plumbing.NewHash(rev.Commit)
+	signer, err := s.verifiedNow(p, t)
+	if err != nil {
+		return outcome{err: err}
+	}
 	return outcome{tags: tags(seen), artifact: &v1alpha1.GitArtifact{
 		Revision: t.revision(),
 		Commit:   rev.Commit,
 		Author:   rev.Author,
 		Message:  cut(rev.Message),
 		When:     metav1.NewTime(rev.When).Rfc3339Copy(),
+		Signer:   signer,
 	}}
 }
 
@@ -167,7 +172,10 @@ func (s *Sources) remember(key types.NamespacedName, repo *v1alpha1.GitRepositor
 		l = &look{}
 		s.looks[key] = l
 	}
-	l.url, l.secretName = repo.Spec.URL, ""
+	l.url, l.secretName, l.keysName = repo.Spec.URL, "", ""
+	if v := repo.Spec.Verify; v != nil {
+		l.keysName = v.SecretRef.Name
+	}
 	if repo.Spec.SecretRef != nil {
 		l.secretName = repo.Spec.SecretRef.Name
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/robfig/cron/v3"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -37,8 +38,9 @@ const (
 type look struct {
 	// url is spec.url, for hooks that name one.
 	url string
-	// secretName is spec.secretRef's name, for changes of the Secret.
-	secretName string
+	// secretName and keysName are spec.secretRef's and spec.verify.secretRef's names, for
+	// changes of the Secrets.
+	secretName, keysName string
 
 	// at is when the last look ended; zero: there was none in this process.
 	at time.Time
@@ -97,7 +99,19 @@ func decide(repo *v1alpha1.GitRepository, o outcome, now time.Time) v1alpha1.Git
 	status := *repo.Status.DeepCopy()
 	status.ObservedGeneration = repo.Generation
 	ready := metav1.Condition{Type: ConditionReady, ObservedGeneration: repo.Generation, LastTransitionTime: metav1.NewTime(now).Rfc3339Copy()}
+	verified := ready
+	verified.Type = ConditionVerified
+	if repo.Spec.Verify == nil {
+		meta.RemoveStatusCondition(&status.Conditions, ConditionVerified)
+	} else if o.err != nil && status.Artifact != nil && status.Artifact.Signer == "" {
+		// It was taken when nobody asked for a signature.
+		status.Artifact = nil
+	}
 	if o.err != nil {
+		if r := reason(o.err); repo.Spec.Verify != nil && (errors.Is(o.err, ErrUnverified) || errors.Is(o.err, errKeyring)) {
+			verified.Status, verified.Reason, verified.Message = metav1.ConditionFalse, r, failure(o.err)
+			meta.SetStatusCondition(&status.Conditions, verified)
+		}
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, reason(o.err), failure(o.err)
 		if status.Artifact != nil {
 			ready.Message += "; " + status.Artifact.Revision + " stays in force"
@@ -106,13 +120,25 @@ func decide(repo *v1alpha1.GitRepository, o outcome, now time.Time) v1alpha1.Git
 		status.Artifact, status.Tags = o.artifact, o.tags
 		ready.Status, ready.Reason = metav1.ConditionTrue, ReasonSucceeded
 		ready.Message = fmt.Sprintf("stored artifact for revision '%s'", o.artifact.Revision)
+		if repo.Spec.Verify != nil {
+			verified.Status, verified.Reason = metav1.ConditionTrue, ReasonSucceeded
+			verified.Message = fmt.Sprintf("verified signature of '%s' by %s", o.artifact.Revision, o.artifact.Signer)
+			meta.SetStatusCondition(&status.Conditions, verified)
+		}
 	}
 	meta.SetStatusCondition(&status.Conditions, ready)
 	return status
 }
 
 func reason(err error) string {
+	var bad *unverified
 	switch {
+	case errors.As(err, &bad) && bad.kind == plumbing.TagObject:
+		return ReasonInvalidTagSignature
+	case errors.As(err, &bad):
+		return ReasonInvalidCommitSignature
+	case errors.Is(err, errKeyring):
+		return ReasonVerificationError
 	case errors.Is(err, ErrURL):
 		return ReasonURLInvalid
 	case errors.Is(err, ErrCredentials), errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):

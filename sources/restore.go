@@ -53,6 +53,11 @@ func restored(path string, old plumbing.Hash) change {
 		if err != nil {
 			return root, err
 		}
+		if yes, _ := a.r.descends(a.parent, old); !yes && a.vouch != nil {
+			if err := a.vouch(old); err != nil {
+				return root, err
+			}
+		}
 		n, err := newTreeFS(o, c.TreeHash, c.Committer.When, nil).look("restore", path)
 		if err != nil {
 			return root, fmt.Errorf("commit %s: %w", old, err)

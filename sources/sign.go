@@ -70,8 +70,8 @@ func (s *signer) sign(encode func(plumbing.EncodedObject) error) (string, error)
 }
 
 // write makes the commit object.
-func (a attempt) write(made *memory.Storage, tree plumbing.Hash, parents []plumbing.Hash, now time.Time, req api.CommitRequest) (plumbing.Hash, error) {
-	now = now.UTC().Truncate(time.Second)
+func (a attempt) write(made *memory.Storage, tree plumbing.Hash, parents []plumbing.Hash) (plumbing.Hash, error) {
+	req, now := a.req, a.now().UTC().Truncate(time.Second)
 	by := signature(a.by, now)
 	who := by
 	if req.Author.Name != "" {

@@ -99,7 +99,15 @@ type place struct {
 	repo     *v1alpha1.GitRepository
 	// secret is the resourceVersion of the Secret, empty without one.
 	secret string
+	// policy is what is asked of revisions; keys is the resourceVersion of its Secret.
+	policy *policy
+	keys   string
+	// policyErr is why the policy is not known: nothing can be verified.
+	policyErr error
 }
+
+// secrets identifies what a look is made with.
+func (p place) secrets() string { return p.secret + " " + p.keys }
 
 // place reads a GitRepository's Secret and opens its mirror.
 func (s *Sources) place(ctx context.Context, repo *v1alpha1.GitRepository) (place, error) {
@@ -118,6 +126,10 @@ func (s *Sources) place(ctx context.Context, repo *v1alpha1.GitRepository) (plac
 			return p, fmt.Errorf("%w: secret %s: %w", errRead, key, err)
 		}
 		p.creds, p.secret = CredentialsFrom(&secret), secret.ResourceVersion
+	}
+	// Where the keys are missing, what was verified before still can be read.
+	if p.policy, p.keys, p.policyErr = s.policy(ctx, repo); errors.Is(p.policyErr, errRead) {
+		return p, p.policyErr
 	}
 	p.mirror, err = s.Mirrors.Open(p.location, p.creds.Scope)
 	return p, err
@@ -177,7 +189,7 @@ func (s *Sources) Revision(ctx context.Context, key types.NamespacedName) (api.R
 		if err != nil {
 			return api.Revision{}, fmt.Errorf("gitrepository %s has no revision yet: %w", key, err)
 		}
-		return p.revision(key, t)
+		return s.verifiedRevision(p, key, t)
 	}
 	t, err := anyRef(refs{}, a.Commit)
 	if err != nil {
@@ -189,7 +201,7 @@ func (s *Sources) Revision(ctx context.Context, key types.NamespacedName) (api.R
 			return api.Revision{}, fmt.Errorf("gitrepository %s: commit %s is not in its mirror: %w", key, a.Commit, err)
 		}
 	}
-	return p.revision(key, t)
+	return s.verifiedRevision(p, key, t)
 }
 
 // artifactName is the branch or tag in `main@sha1:…`.
@@ -200,7 +212,8 @@ func artifactName(revision string) string {
 	return ""
 }
 
-// RevisionAt is a branch, tag, full reference name or full commit of a repository.
+// RevisionAt is a branch, tag, full reference name or full commit of a repository;
+// where signatures are asked for, it must be signed.
 // Branches and tags are looked up at the server first; where it is away, what was last
 // seen answers.
 func (s *Sources) RevisionAt(ctx context.Context, key types.NamespacedName, ref string) (api.Revision, error) {
@@ -212,7 +225,7 @@ func (s *Sources) RevisionAt(ctx context.Context, key types.NamespacedName, ref 
 	if err != nil {
 		return api.Revision{}, fmt.Errorf("gitrepository %s: %w", key, err)
 	}
-	return p.revision(key, t)
+	return s.verifiedRevision(p, key, t)
 }
 
 // at resolves what a person or a build asks for, looking at the server unless a full
@@ -320,7 +333,7 @@ func (s *Sources) commit(ctx context.Context, req api.CommitRequest, prepare fun
 	var made bool
 	do, err := prepare(ctx, p)
 	if err == nil {
-		commit, made, err = p.mirror.commit(ctx, p.location, p.creds, branch, s.Now, req, do)
+		commit, made, err = p.mirror.commit(ctx, writing{l: p.location, c: p.creds, branch: branch, now: s.Now, req: req, do: do, vouch: s.voucher(p)})
 	}
 	if err != nil {
 		return "", fmt.Errorf("gitrepository %s: %w", req.Repository, err)

@@ -20,7 +20,11 @@ func (s *Sources) Tag(ctx context.Context, req api.TagRequest) error {
 	if err != nil {
 		return err
 	}
-	if _, err = p.at(ctx, "", req.Commit); err == nil {
+	_, err = p.at(ctx, "", req.Commit)
+	if vouch := s.voucher(p); err == nil && vouch != nil {
+		err = vouch(plumbing.NewHash(req.Commit))
+	}
+	if err == nil {
 		err = p.mirror.tag(ctx, p.location, p.creds, s.Now(), req)
 	}
 	if err != nil {

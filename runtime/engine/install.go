@@ -21,8 +21,9 @@ type tool struct{ program, pkg string }
 var (
 	nodeTools = []tool{{"busybox", "busybox-static"}, {"iptables", "iptables"}, {"nft", "nftables"}}
 	// testTools are called by tests only: they look at a node as its administrator would,
-	// at the API with kubectl, and at the dashboard with a browser.
-	testTools = []tool{{"ip", "iproute2"}, {"sysctl", "procps"}, {"kubectl", "kubernetes-client"}, {"chromium", "chromium"}}
+	// at the API with kubectl, at the dashboard with a browser, and they sign as git does.
+	testTools = []tool{{"ip", "iproute2"}, {"sysctl", "procps"}, {"kubectl", "kubernetes-client"}, {"chromium", "chromium"},
+		{"ssh-keygen", "openssh-client"}, {"gpg", "gnupg"}}
 )
 
 // EnsureTools makes sure that the programs which a node calls are there, and with

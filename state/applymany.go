@@ -33,7 +33,8 @@ const batchesAtOnce = 2
 type ApplyResult struct {
 	// Object is the object as it is stored now, or as a dry run would have stored it; nil after an error.
 	Object *unstructured.Unstructured
-	// Before is the object as it was; nil: it did not exist.
+	// Before is the object as it was; nil: it did not exist. It is the same pointer as Object where
+	// nothing changed.
 	Before *unstructured.Unstructured
 	// Changed says that the object was written, or in a dry run would have been.
 	Changed bool
@@ -107,22 +108,15 @@ type application struct {
 	from   *unstructured.Unstructured
 	force  bool
 	result *ApplyResult
+	live   *unstructured.Unstructured
 	settled
 }
 
 func (a *application) fail(err error) { *a.result = ApplyResult{Err: err} }
 
-// settle works out what becomes of what was read, on a manifest of its own for each time.
+// settle works out what becomes of what was read, and says whether there is something to write.
 func (a *application) settle(ctx context.Context, kv *mvccpb.KeyValue) bool {
-	manifest, err := a.manifest()
-	if err != nil {
-		a.fail(err)
-		return false
-	}
-	w, err := a.w.applying(manifest, a.force)
-	if err == nil {
-		a.settled, err = a.c.settle(ctx, w, kv)
-	}
+	err := a.work(ctx, kv)
 	if err != nil {
 		a.fail(err)
 		return false
@@ -133,8 +127,43 @@ func (a *application) settle(ctx context.Context, kv *mvccpb.KeyValue) bool {
 	return a.writes
 }
 
+func (a *application) work(ctx context.Context, kv *mvccpb.KeyValue) error {
+	manifest, err := a.manifest()
+	if err != nil {
+		return err
+	}
+	w, err := a.w.applying(manifest, a.force)
+	if err != nil {
+		return err
+	}
+	if a.settled, err = a.c.current(w.target, kv); err != nil {
+		return err
+	}
+	a.live = nil
+	var content map[string]any
+	if a.rev != 0 {
+		a.live = &unstructured.Unstructured{}
+		if err := decode(w.kindInfo, a.before, a.rev, a.live); err != nil {
+			return err
+		}
+		content = a.live.Object
+	}
+	merge := w.change
+	w.change = func(live client.Object) (client.Object, error) {
+		if next := w.shortcut(live, content, manifest); next != nil {
+			return next, nil
+		}
+		return merge(live)
+	}
+	a.settled, err = a.c.settle(ctx, w, a.settled)
+	return err
+}
+
 // manifest is what a client would have sent: the object by way of JSON.
 func (a *application) manifest() (*unstructured.Unstructured, error) {
+	if content, ok := sent(a.from.Object); ok && content != nil {
+		return &unstructured.Unstructured{Object: content.(map[string]any)}, nil
+	}
 	data, err := json.Marshal(a.from)
 	if err != nil {
 		return nil, fmt.Errorf("patch %s: %w", a.w.target, err)
@@ -148,16 +177,16 @@ func (a *application) manifest() (*unstructured.Unstructured, error) {
 
 // done fills in the result of what is stored, or would be, at rev.
 func (a *application) done(rev int64) {
-	r := ApplyResult{Object: &unstructured.Unstructured{}, Changed: !bytes.Equal(a.before, a.after)}
-	err := decode(a.w.kindInfo, a.after, rev, r.Object)
-	if err == nil && a.rev != 0 {
-		r.Before = &unstructured.Unstructured{}
-		err = decode(a.w.kindInfo, a.before, a.rev, r.Before)
+	if a.rev != 0 && bytes.Equal(a.before, a.after) {
+		*a.result = ApplyResult{Object: a.live, Before: a.live}
+		return
 	}
-	if err != nil {
-		r = ApplyResult{Err: err}
+	obj := &unstructured.Unstructured{}
+	if err := decode(a.w.kindInfo, a.after, rev, obj); err != nil {
+		a.fail(err)
+		return
 	}
-	*a.result = r
+	*a.result = ApplyResult{Object: obj, Before: a.live, Changed: true}
 }
 
 // applyBatch reads the objects of a batch at once, and writes those that change in as few transactions

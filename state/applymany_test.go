@@ -146,6 +146,9 @@ var shapes = []string{
 	`{apiVersion: build.openshift.io/v1, kind: BuildConfig, metadata: {namespace: a, name: NAME}, spec: {source: {git: {uri: "https://example.com/KEY"}}, strategy: {dockerStrategy: {}}, output: {to: {kind: ImageStreamTag, name: "x:KEY"}}}}`,
 	`{apiVersion: slipway.dev/v1alpha1, kind: Application, metadata: {namespace: a, name: NAME}, spec: {repositoryRef: {name: r}, path: KEY, dependsOn: [{name: other}]}}`,
 	`{apiVersion: v1, kind: Pod, metadata: {namespace: a, name: NAME}, spec: {containers: [{name: c, image: "VALUE"}]}}`,
+	`{apiVersion: v1, kind: Pod, metadata: {namespace: a, name: NAME}, spec: {volumes: [{name: KEY, emptyDir: {}}], securityContext: {}, containers: [{name: c, image: i, resources: {limits: {}}, ports: [{containerPort: 80}, {containerPort: 80, protocol: UDP}]}, {name: KEY, image: i}]}}`,
+	`{apiVersion: v1, kind: Service, metadata: {namespace: a, name: NAME}, spec: {ports: [{name: other, port: 81, protocol: UDP, targetPort: 81}]}}`,
+	`{apiVersion: apps.openshift.io/v1, kind: DeploymentConfig, metadata: {namespace: a, name: NAME}, spec: {replicas: 1, test: false, paused: true, selector: {app: x}, template: {metadata: {labels: {app: x}}, spec: {containers: [{name: c, image: i, env: [{name: B, value: b}, {name: KEY, value: "VALUE"}]}]}}}}`,
 	`{apiVersion: batch/v1, kind: Job, metadata: {namespace: a, name: NAME}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: VALUE}]}}}}`,
 }
 

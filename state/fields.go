@@ -25,6 +25,7 @@ import (
 type lazyManager struct {
 	once    sync.Once
 	manager *managedfields.FieldManager
+	convert managedfields.TypeConverter
 	err     error
 }
 
@@ -35,16 +36,14 @@ func (k *kindInfo) fields(status bool) (*managedfields.FieldManager, error) {
 		lazy, sub = &k.sub, "status"
 	}
 	lazy.once.Do(func() {
-		convert, err := schemaOf(k.Group)
-		if err != nil {
-			lazy.err = err
+		if lazy.convert, lazy.err = schemaOf(k.Group); lazy.err != nil {
 			return
 		}
 		newManager := managedfields.NewDefaultFieldManager
 		if k.Group == v1alpha1.GroupVersion.Group {
 			newManager = managedfields.NewDefaultCRDFieldManager
 		}
-		lazy.manager, lazy.err = newManager(convert, inPlace{k}, inPlace{k}, api.Scheme(), k.GroupVersionKind, k.GroupVersion(), sub, nil)
+		lazy.manager, lazy.err = newManager(lazy.convert, inPlace{k}, inPlace{k}, api.Scheme(), k.GroupVersionKind, k.GroupVersion(), sub, nil)
 	})
 	return lazy.manager, lazy.err
 }

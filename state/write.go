@@ -73,8 +73,11 @@ func (c *Client) run(ctx context.Context, w write, out client.Object) error {
 // attempt runs the write on what was read. Where something else was written meanwhile, it answers
 // with what that was.
 func (c *Client) attempt(ctx context.Context, w write, kv *mvccpb.KeyValue, out client.Object) (*clientv3.GetResponse, error) {
-	s, err := c.settle(ctx, w, kv)
+	s, err := c.current(w.target, kv)
 	if err != nil {
+		return nil, err
+	}
+	if s, err = c.settle(ctx, w, s); err != nil {
 		return nil, err
 	}
 	if !s.writes {
@@ -103,17 +106,22 @@ type settled struct {
 	writes bool
 }
 
-// settle works out what the write makes of what was read; it changes nothing.
-func (c *Client) settle(ctx context.Context, w write, kv *mvccpb.KeyValue) (settled, error) {
-	var s settled
+// current is what there is, of a write that has not been settled yet.
+func (c *Client) current(t target, kv *mvccpb.KeyValue) (s settled, err error) {
+	if kv == nil {
+		return s, nil
+	}
+	s.rev = kv.ModRevision
+	s.before, err = c.plain(t.kindInfo, t.key, kv.Value)
+	return s, err
+}
+
+// settle works out what the write makes of what there is; it changes nothing.
+func (c *Client) settle(ctx context.Context, w write, s settled) (settled, error) {
 	var live client.Object
-	if kv != nil {
-		var err error
-		if s.before, err = c.plain(w.kindInfo, w.key, kv.Value); err != nil {
-			return s, err
-		}
-		live, s.rev = w.new(), kv.ModRevision
-		if err = decode(w.kindInfo, s.before, s.rev, live); err != nil {
+	if s.rev != 0 {
+		live = w.new()
+		if err := decode(w.kindInfo, s.before, s.rev, live); err != nil {
 			return s, err
 		}
 	}
@@ -124,7 +132,7 @@ func (c *Client) settle(ctx context.Context, w write, kv *mvccpb.KeyValue) (sett
 	if s.after, err = encode(next); err != nil {
 		return s, fmt.Errorf("encode %s: %w", w.target, err)
 	}
-	gone := kv != nil && next.GetDeletionTimestamp() != nil && released(next)
+	gone := live != nil && next.GetDeletionTimestamp() != nil && released(next)
 	switch {
 	case gone:
 		s.op = clientv3.OpDelete(w.key)

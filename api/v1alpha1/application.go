@@ -175,8 +175,14 @@ type ApplicationStatus struct {
 	LastAppliedTime *metav1.Time `json:"lastAppliedTime,omitempty"`
 	// Problems are the mistakes found at LastAttemptedCommit, all at once.
 	Problems []Problem `json:"problems,omitempty"`
-	// Inventory lists what the Application owns: <namespace>_<name>_<group>_<kind>.
+	// Inventory lists what the Application owns: <namespace>_<name>_<group>_<kind>. Where it is
+	// long it is in PackedInventory; api.Inventory reads both.
 	Inventory []InventoryEntry `json:"inventory,omitempty"`
+	// PackedInventory is a long inventory: a line `<version> <id>` for each object, deflated, in base64.
+	PackedInventory string `json:"packedInventory,omitempty"`
+	// Attempt is what is being applied now, written down before anything is touched, so that a
+	// process that dies meanwhile leaves the record of it to the next.
+	Attempt *Attempt `json:"attempt,omitempty"`
 	// LastHealthyCommit is the newest commit whose objects all became healthy.
 	LastHealthyCommit string `json:"lastHealthyCommit,omitempty"`
 	// Waiting is the plan that waits for something; nil: none does.
@@ -187,6 +193,14 @@ type ApplicationStatus struct {
 	Overrides []string `json:"overrides,omitempty"`
 	// Orphans are objects of the Application's project that no Application and no controller owns.
 	Orphans []string `json:"orphans,omitempty"`
+}
+
+// Attempt is an apply that has begun.
+type Attempt struct {
+	// Record is the name of the Record that its end will write.
+	Record string `json:"record"`
+	// Spec is what the Record will say, as far as it is known.
+	Spec RecordSpec `json:"spec"`
 }
 
 // WaitingPlan is a plan that is not carried out yet.

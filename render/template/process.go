@@ -9,12 +9,10 @@ import (
 	"strings"
 
 	templatev1 "github.com/openshift/api/template/v1"
+	"github.com/openshift/library-go/pkg/legacyapi/legacygroupification"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	"slipway.dev/slipway/api"
 )
 
 var parameterName = regexp.MustCompile(`^[a-zA-Z0-9_]+$`)
@@ -228,9 +226,9 @@ func (s *substitution) object(m map[string]any, labels map[string]any) (*unstruc
 		return nil, err
 	}
 	u := &unstructured.Unstructured{Object: m}
-	modern := api.Modern(schema.FromAPIVersionAndKind(u.GetAPIVersion(), u.GetKind()))
-	if modern.Kind != "" {
-		u.SetGroupVersionKind(modern)
+	if gvk := u.GroupVersionKind(); gvk.Kind != "" {
+		legacygroupification.OAPIToGroupifiedGVK(&gvk)
+		u.SetGroupVersionKind(gvk)
 	}
 	if len(labels) == 0 {
 		return u, nil
@@ -258,20 +256,4 @@ func mapAt(m map[string]any, key string) map[string]any {
 		m[key] = in
 	}
 	return in
-}
-
-// ParseParameters reads NAME=VALUE pairs as `-p` gives them; a name given twice is an error.
-func ParseParameters(pairs []string) (map[string]string, error) {
-	out := map[string]string{}
-	for _, pair := range pairs {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return nil, fmt.Errorf("parameter %q: want NAME=VALUE", pair)
-		}
-		if _, twice := out[name]; twice {
-			return nil, fmt.Errorf("parameter %q is given twice", name)
-		}
-		out[name] = value
-	}
-	return out, nil
 }

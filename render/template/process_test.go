@@ -41,6 +41,8 @@ func TestObjects(t *testing.T) {
 		{"namespace with a parameter", `{"metadata":{"namespace":"p-${A}"}}`, `{"metadata":{"namespace":"p-one"}}`},
 		{"legacy kind", `{"apiVersion":"v1","kind":"Route"}`, `{"apiVersion":"route.openshift.io/v1","kind":"Route"}`},
 		{"legacy kind out of a parameter", `{"apiVersion":"v1","kind":"${K}"}`, `{"apiVersion":"apps.openshift.io/v1","kind":"DeploymentConfig"}`},
+		{"legacy role binding", `{"apiVersion":"v1","kind":"RoleBinding"}`, `{"apiVersion":"authorization.openshift.io/v1","kind":"RoleBinding"}`},
+		{"unknown kind", `{"apiVersion":"example.com/v9","kind":"Thing","a":"${A}"}`, `{"apiVersion":"example.com/v9","kind":"Thing","a":"one"}`},
 		{"genuine v1 kind", `{"apiVersion":"v1","kind":"Service"}`, `{"apiVersion":"v1","kind":"Service"}`},
 	} {
 		template := parse(t, `{"objects":[`+c.in+`],"parameters":`+parameters+`}`)
@@ -144,4 +146,74 @@ func TestParseParameters(t *testing.T) {
 			t.Errorf("%v is taken", bad)
 		}
 	}
+}
+
+func TestParseParameterFile(t *testing.T) {
+	got, err := ParseParameterFile("f", strings.NewReader("\ufeff# a comment\r\nA=1\n\n export B = x=y # why\nC=\nD=\"a\\n\\\"b\\\" #no\" # yes\nE='$x\\n'\nF=a#b\nG: yaml\nH=#\n"))
+	want := map[string]string{"A": "1", "B": "x=y", "C": "", "D": "a\n\"b\" #no", "E": `$x\n`, "F": "a#b", "G": "yaml", "H": ""}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for in, want := range map[string]string{
+		"A=1\nB":     "f:2: want NAME=VALUE",
+		"A='1":       "f:1: A: the quote is not closed",
+		"A=\"1\" x":  "f:1: A: there is more after the closing quote",
+		"A=1\n\nA=2": `f:3: parameter "A" is given twice`,
+		"=1":         "f:1: want NAME=VALUE",
+	} {
+		if _, err := ParseParameterFile("f", strings.NewReader(in)); err == nil || err.Error() != want {
+			t.Errorf("%q: got %v, want %q", in, err, want)
+		}
+	}
+}
+
+func TestWriteParameters(t *testing.T) {
+	parameters, err := Parameters(parse(t, `{"parameters":[{"name":"NAME","description":"The name","value":"db","required":true},
+		{"name":"PASSWORD","generate":"expression","from":"[a-z]{8}"}]}`))
+	var b strings.Builder
+	if err != nil || WriteParameters(&b, parameters) != nil {
+		t.Fatal(err)
+	}
+	want := "NAME                DESCRIPTION         GENERATOR           VALUE\n" +
+		"NAME                The name                                db\n" +
+		"PASSWORD                                expression          [a-z]{8}\n"
+	if b.String() != want {
+		t.Errorf("got\n%s", b.String())
+	}
+}
+
+// FuzzProcess: any template and any value give objects or errors; nothing panics, nothing
+// grows beyond its bound, and the template stays as it was.
+func FuzzProcess(f *testing.F) {
+	f.Add(`{"objects":[{"a":"${A}${{A}}","${A}":"$${A}"}],"parameters":[{"name":"A"}],"labels":{"x":"${A}"},"message":"${A}"}`, "A", `{"b":[1]}`)
+	f.Add(`{"objects":[{"metadata":{"namespace":"${A}","labels":1}}],"labels":{"":""},"parameters":[{"name":"A","generate":"expression","from":"[a-z]{9}"}]}`, "B", "")
+	f.Fuzz(func(t *testing.T, text, name, value string) {
+		var template map[string]any
+		if utiljson.Unmarshal([]byte(text), &template) != nil || template == nil {
+			return
+		}
+		before, err := json.Marshal(template)
+		if err != nil {
+			return
+		}
+		got, errs := Process(template, map[string]string{name: value}, Options{IgnoreUnknown: true})
+		if len(errs) > 0 && got.Objects != nil {
+			t.Error("objects beside errors")
+		}
+		if after, _ := json.Marshal(template); string(after) != string(before) {
+			t.Error("the template was changed")
+		}
+	})
+}
+
+func FuzzParameterFile(f *testing.F) {
+	f.Add("export A=\"x\\\"\n#\nB='")
+	f.Fuzz(func(t *testing.T, text string) {
+		values, err := ParseParameterFile("f", strings.NewReader(text))
+		for name := range values {
+			if err != nil || name == "" {
+				t.Errorf("%q beside %v", name, err)
+			}
+		}
+	})
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -65,11 +63,13 @@ func (r *Reconciler) Controllers() []loop.Controller {
 		r.Now = time.Now
 	}
 	r.planner = newPlanner(r.Client, r.Applier, r.Now)
-	return []loop.Controller{{
+	wake := make(chan loop.Key)
+	return []loop.Controller{r.vitals(wake), {
 		Name: "application",
 		// Most of the time they wait for a renderer: some that are slow must not hold up all.
 		Workers:   32,
-		Watches:   append(append(driftWatches(r.planner.index), r.sourceWatch()), r.accessWatches()...),
+		Watches:   append(append(driftWatches(r.planner.index), r.sourceWatch()), append(r.accessWatches(), newDependents().watch())...),
+		Wake:      wake,
 		Reconcile: r.Reconcile,
 	}}
 }
@@ -99,7 +99,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (l
 		return loop.Result{}, client.IgnoreNotFound(err)
 	}
 	if app.DeletionTimestamp != nil {
-		return loop.Result{}, r.finalize(ctx, app)
+		return r.finalize(ctx, app)
 	}
 	if app.Spec.Suspend {
 		return loop.Result{}, nil
@@ -110,17 +110,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (l
 		}
 	}
 	again := loop.Result{After: interval(app)}
-	if waiting, err := r.dependency(ctx, app); err != nil || waiting != "" {
+	if waits, err := r.dependency(ctx, app); err != nil || waits != "" {
 		if err != nil {
 			return again, err
 		}
-		return loop.Result{After: 5 * time.Second}, r.report(ctx, app, false, ReasonDependency, "waits for application "+waiting)
+		return again, r.report(ctx, app, false, ReasonDependency, waits)
 	}
 	rev, err := r.Sources.Revision(ctx, source(app))
 	if err != nil {
 		return again, r.report(ctx, app, false, ReasonSource, err.Error())
 	}
-	return again, r.converge(ctx, app, rev)
+	err = r.converge(ctx, app, rev)
+	return r.sooner(app, again), err
 }
 
 func interval(app *v1alpha1.Application) time.Duration {
@@ -128,21 +129,6 @@ func interval(app *v1alpha1.Application) time.Duration {
 		return app.Spec.Interval.Duration
 	}
 	return time.Minute
-}
-
-// dependency is the first Application that this one waits for; empty: none.
-func (r *Reconciler) dependency(ctx context.Context, app *v1alpha1.Application) (string, error) {
-	for _, d := range app.Spec.DependsOn {
-		var other v1alpha1.Application
-		err := r.Client.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: d.Name}, &other)
-		if err != nil && !apierrors.IsNotFound(err) {
-			return "", err
-		}
-		if err != nil || !meta.IsStatusConditionTrue(other.Status.Conditions, Ready) {
-			return d.Name, nil
-		}
-	}
-	return "", nil
 }
 
 // converge plans and applies an Application at a revision. Where the revision has
@@ -181,6 +167,7 @@ func (r *Reconciler) Plan(ctx context.Context, app *v1alpha1.Application, rev ap
 	if err != nil {
 		return nil, err
 	}
+	plan.addWaves(want.Objects)
 	if err := r.authorizeSteps(ctx, app, plan); err != nil {
 		return nil, err
 	}
@@ -203,10 +190,14 @@ func (r *Reconciler) carryOut(ctx context.Context, app *v1alpha1.Application, re
 	if drifted {
 		reason = ReasonDrift
 	}
-	if err := r.planner.apply(ctx, plan); err != nil {
+	done, err := r.carry(ctx, app, plan, drifted)
+	if err != nil {
 		r.Events.Event(app, "Warning", ReasonApply, "%s: %v", Short(rev.Commit), err)
 		_ = r.report(ctx, app, false, ReasonApply, err.Error())
 		return errors.Join(err, r.record(ctx, app, rev, plan, reason, started, err))
+	}
+	if done.waits != "" {
+		return r.await(ctx, app, rev, plan, done, started)
 	}
 	if drifted {
 		r.Events.Event(app, "Warning", "DriftCorrected", "changed by hand, put back to %s: %s", Short(rev.Commit), summary(plan))
@@ -266,20 +257,4 @@ func orNone(s string) string {
 		return "(none)"
 	}
 	return s
-}
-
-// finalize prunes what a deleted Application made, then lets it go.
-func (r *Reconciler) finalize(ctx context.Context, app *v1alpha1.Application) error {
-	if !controllerutil.ContainsFinalizer(app, Finalizer) {
-		return nil
-	}
-	plan := &Plan{Application: app.Name}
-	if err := r.planner.planPrune(ctx, app, plan); err != nil {
-		return err
-	}
-	if err := r.planner.apply(ctx, &Plan{Steps: plan.Steps}); err != nil {
-		return err
-	}
-	controllerutil.RemoveFinalizer(app, Finalizer)
-	return client.IgnoreNotFound(r.Client.Update(ctx, app))
 }

@@ -63,6 +63,10 @@ type Plan struct {
 	Consequences []string      `json:"consequences,omitempty"`
 	Problems     []api.Problem `json:"problems,omitempty"`
 	inventory    []inventoryRef
+	// waves are those of the objects that are not in wave 0.
+	waves map[inventoryRef]int
+	// going are the objects that are being deleted.
+	going []*unstructured.Unstructured
 }
 
 // Empty says that live state is already as desired.

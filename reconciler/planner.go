@@ -197,7 +197,11 @@ func (p *planner) planPrune(ctx context.Context, app *v1alpha1.Application, out 
 		if err != nil {
 			return err
 		}
-		if live == nil || !ownedBy(live, app) || live.GetAnnotations()[KeepAnnotation] == "disabled" || live.GetDeletionTimestamp() != nil {
+		if live == nil || !ownedBy(live, app) || live.GetAnnotations()[KeepAnnotation] == "disabled" {
+			continue
+		}
+		if live.GetDeletionTimestamp() != nil {
+			out.going = append(out.going, live)
 			continue
 		}
 		gone = append(gone, Step{Action: Prune, Object: api.ObjectName(live), desired: live, live: live, stage: stageOf(live), ref: ref})

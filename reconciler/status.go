@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,9 +45,7 @@ func setReady(s *v1alpha1.ApplicationStatus, generation int64, ok bool, reason, 
 	if ok {
 		status = metav1.ConditionTrue
 	}
-	meta.SetStatusCondition(&s.Conditions, metav1.Condition{
-		Type: Ready, Status: status, Reason: reason, Message: cut(message, 4<<10), ObservedGeneration: generation,
-	})
+	setCondition(s, generation, status, reason, message)
 }
 
 func (r *Reconciler) report(ctx context.Context, app *v1alpha1.Application, ok bool, reason, message string) error {
@@ -80,6 +77,7 @@ func (r *Reconciler) claim(ctx context.Context, app *v1alpha1.Application, plan 
 // settle writes down that the plan is live.
 func (r *Reconciler) settle(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan) error {
 	return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) {
+		moved := s.LastAppliedCommit != rev.Commit || s.ObservedGeneration != app.Generation
 		if s.LastAppliedCommit != rev.Commit {
 			now := metav1.NewTime(r.Now())
 			s.LastAppliedTime = &now
@@ -90,7 +88,7 @@ func (r *Reconciler) settle(ctx context.Context, app *v1alpha1.Application, rev 
 		s.Problems = nil
 		s.ObservedGeneration = app.Generation
 		s.Inventory = entries(plan.inventory...)
-		setReady(s, app.Generation, true, ReasonApplied, "applied "+Short(rev.Commit))
+		concludes(s, app, rev.Commit, plan, moved)
 	})
 }
 

@@ -1,0 +1,250 @@
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/reconciler/health"
+	"slipway.dev/slipway/state/loop"
+)
+
+// Healthy is the condition that follows the health of an Application's objects at any time.
+// Ready, in contrast, tells how the last commit went: it becomes true when the commit is
+// applied and everything is healthy, and stays so when a pod crashes later on.
+const Healthy = "Healthy"
+
+// vitals is the loop that follows the health of what Applications own. It ends the wait of
+// an Application that is applied, and wakes the other loop for one that waits between stages.
+type vitals struct {
+	*Reconciler
+	wake chan loop.Key
+
+	mu    sync.Mutex
+	looks map[loop.Key]look // guarded by mu
+}
+
+// look is when an Application was last looked at, and for how long.
+type look struct {
+	ended time.Time
+	took  time.Duration
+}
+
+func (r *Reconciler) vitals(wake chan loop.Key) loop.Controller {
+	v := &vitals{Reconciler: r, wake: wake, looks: map[loop.Key]look{}}
+	watches := []loop.Watch{{List: &v1alpha1.ApplicationList{}, Skip: sameProgress()}}
+	for _, k := range api.Kinds() {
+		if health.Immediate(k.GroupKind()) || k.Runtime {
+			continue
+		}
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(k.GroupVersionKind.GroupVersion().WithKind(k.Kind + "List"))
+		watches = append(watches, loop.Watch{List: list, Keys: ownerKeys, Skip: sameHealth()})
+	}
+	return loop.Controller{Name: "health", Workers: 4, Watches: watches, Reconcile: v.reconcile}
+}
+
+// sameHealth skips the events of objects that nobody owns, or whose health did not change.
+func sameHealth() func(watch.EventType, client.Object) bool {
+	seen := map[types.UID]health.Health{}
+	return func(event watch.EventType, o client.Object) bool {
+		if event == watch.Deleted {
+			delete(seen, o.GetUID())
+			return o.GetLabels()[OwnerName] == ""
+		}
+		u, ok := o.(*unstructured.Unstructured)
+		if !ok || o.GetLabels()[OwnerName] == "" {
+			return ok
+		}
+		now := health.Of(u)
+		last, known := seen[o.GetUID()]
+		seen[o.GetUID()] = now
+		return known && last == now
+	}
+}
+
+// sameProgress skips the events of an Application that did not move on.
+func sameProgress() func(watch.EventType, client.Object) bool {
+	type progress struct {
+		generation int64
+		commit     string
+		objects    int
+		ready      metav1.ConditionStatus
+		reason     string
+	}
+	seen := map[types.UID]progress{}
+	return func(event watch.EventType, o client.Object) bool {
+		app, ok := o.(*v1alpha1.Application)
+		if !ok || event == watch.Deleted {
+			delete(seen, o.GetUID())
+			return ok
+		}
+		now := progress{generation: app.Generation, commit: app.Status.LastAppliedCommit, objects: len(app.Status.Inventory)}
+		if c := meta.FindStatusCondition(app.Status.Conditions, Ready); c != nil {
+			now.ready, now.reason = c.Status, c.Reason
+		}
+		last, known := seen[app.UID]
+		seen[app.UID] = now
+		return known && last == now
+	}
+}
+
+// share bounds what following the health of one Application may take of a core's time: after
+// a look it waits this many times as long as the look took.
+const share = 4
+
+func (v *vitals) reconcile(ctx context.Context, key loop.Key) (loop.Result, error) {
+	if rest := v.rest(key); rest > 0 {
+		return loop.Result{After: rest}, nil
+	}
+	began := v.Now()
+	after, err := v.look(ctx, key)
+	v.mu.Lock()
+	v.looks[key] = look{v.Now(), v.Now().Sub(began)}
+	v.mu.Unlock()
+	return loop.Result{After: after}, err
+}
+
+func (v *vitals) rest(key loop.Key) time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	l, ok := v.looks[key]
+	if !ok || l.took < 5*time.Millisecond {
+		return 0
+	}
+	return l.ended.Add(share * l.took).Sub(v.Now())
+}
+
+func (v *vitals) look(ctx context.Context, key loop.Key) (time.Duration, error) {
+	app, err := v.application(ctx, key)
+	if err != nil || app == nil || app.DeletionTimestamp != nil || app.Status.LastAttemptedCommit == "" {
+		if err == nil && app == nil {
+			v.mu.Lock()
+			delete(v.looks, key)
+			v.mu.Unlock()
+		}
+		return 0, err
+	}
+	e, err := v.examine(ctx, app)
+	if err != nil {
+		return 0, err
+	}
+	before := app.Status.DeepCopy()
+	after := judge(&app.Status, app, e, v.Now())
+	if !reflect.DeepEqual(before, &app.Status) {
+		// On top of the very state that was read before the objects were: what was applied
+		// since has to be looked at again.
+		if err := v.Client.Status().Update(ctx, app); err != nil {
+			return 0, client.IgnoreNotFound(err)
+		}
+		v.tell(app, before)
+	}
+	if waitsForHealth(app) {
+		select {
+		case v.wake <- key:
+		case <-ctx.Done():
+		}
+	}
+	if e.polled && (after == 0 || after > pollHealth) {
+		after = pollHealth
+	}
+	return after, nil
+}
+
+// pollHealth is how often objects are looked at whose changes wake nobody: those of other
+// owners, and those of kinds that only an expression tells the health of.
+const pollHealth = 2 * time.Second
+
+func (v *vitals) tell(app *v1alpha1.Application, before *v1alpha1.ApplicationStatus) {
+	was, now := meta.FindStatusCondition(before.Conditions, Ready), meta.FindStatusCondition(app.Status.Conditions, Ready)
+	if now == nil || was != nil && was.Status == now.Status {
+		return
+	}
+	kind := corev1.EventTypeNormal
+	if now.Status != metav1.ConditionTrue {
+		kind = corev1.EventTypeWarning
+	}
+	v.Events.Event(app, kind, now.Reason, "%s", cut(now.Message, 900))
+}
+
+// examination is the health of all that an Application waits for.
+type examination struct {
+	// sick are the objects that are not Current, with why.
+	sick []string
+	// failed: at least one was given up.
+	failed bool
+	// polled: some changes wake nobody.
+	polled bool
+}
+
+func (v *vitals) examine(ctx context.Context, app *v1alpha1.Application) (examination, error) {
+	var e examination
+	checker, err := health.NewChecker(client.ObjectKeyFromObject(app).String(), app.Spec.HealthCheckExprs)
+	if err != nil {
+		return examination{sick: []string{err.Error()}, failed: true}, nil
+	}
+	refs, err := watchedRefs(app, checker)
+	if err != nil {
+		return e, err
+	}
+	for _, ref := range refs {
+		o, err := v.planner.live(ctx, ref)
+		if meta.IsNoMatchError(err) {
+			o, err = nil, nil
+		}
+		if err != nil {
+			return e, err
+		}
+		e.add(ref, checker.Of(o))
+	}
+	e.polled = len(app.Spec.HealthChecks) > 0 || len(app.Spec.HealthCheckExprs) > 0
+	return e, nil
+}
+
+func (e *examination) add(ref inventoryRef, h health.Health) {
+	if h.State == health.Current {
+		return
+	}
+	e.failed = e.failed || h.State == health.Failed
+	e.sick = append(e.sick, nameOf(ref)+" "+h.Message)
+}
+
+// watchedRefs are the objects whose health has to be looked at: of the Application's own
+// those whose kind can be anything but healthy, and the further ones that it names.
+func watchedRefs(app *v1alpha1.Application, checker *health.Checker) ([]inventoryRef, error) {
+	var refs []inventoryRef
+	for _, entry := range app.Status.Inventory {
+		ref, err := parseEntry(entry)
+		if err != nil {
+			return nil, fmt.Errorf("inventory of application %s: %w", app.Name, err)
+		}
+		if !checker.Immediate(ref.GroupVersionKind) {
+			refs = append(refs, ref)
+		}
+	}
+	for i, h := range app.Spec.HealthChecks {
+		gv, err := schema.ParseGroupVersion(h.APIVersion)
+		if err != nil {
+			return nil, fmt.Errorf("application %s: spec.healthChecks[%d].apiVersion: %w", app.Name, i, err)
+		}
+		ref := inventoryRef{GroupVersionKind: gv.WithKind(h.Kind), Namespace: h.Namespace, Name: h.Name}
+		if k, known := api.KindFor(ref.GroupKind()); ref.Namespace == "" && (!known || k.Namespaced) {
+			ref.Namespace = app.Spec.Project
+		}
+		refs = append(refs, ref)
+	}
+	return refs, nil
+}

@@ -13,8 +13,9 @@ var (
 	commitHash = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
 )
 
-// gitURL allows http, https, ssh and file URLs and `user@host:path`. No credentials:
-// they belong in a Secret, where nothing shows them.
+// gitURL allows http, https, ssh, git and file URLs and `user@host:path`; which of them
+// are fetched from is the server's choice. No credentials: they belong in a Secret, where
+// nothing shows them.
 func gitURL(p *field.Path, value string) field.ErrorList {
 	refuse := func(why string) field.ErrorList { return field.ErrorList{field.Invalid(p, redactURL(value), why)} }
 	if value == "" {
@@ -26,7 +27,7 @@ func gitURL(p *field.Path, value string) field.ErrorList {
 	m := schemeURL.FindStringSubmatch(value)
 	if m == nil {
 		if strings.Contains(value, "::") || !scpURL.MatchString(value) {
-			return refuse("must be a http, https, ssh or file URL, or user@host:path")
+			return refuse("must be a http, https, ssh, git or file URL, or user@host:path")
 		}
 		return nil
 	}
@@ -39,7 +40,7 @@ func gitURL(p *field.Path, value string) field.ErrorList {
 		user, host = "", authority
 	}
 	switch scheme {
-	case "http", "https":
+	case "http", "https", "git":
 		if hasUser {
 			return refuse("must not hold credentials: name a Secret")
 		}
@@ -56,7 +57,7 @@ func gitURL(p *field.Path, value string) field.ErrorList {
 		}
 		return nil
 	default:
-		return refuse("scheme " + scheme + " is not allowed: use http, https, ssh or file")
+		return refuse("scheme " + scheme + " is not allowed: use http, https, ssh, git or file")
 	}
 	if host == "" || strings.HasPrefix(host, "-") || strings.HasPrefix(user, "-") {
 		return refuse("names no valid host")

@@ -89,6 +89,9 @@ func (s *Sources) reconcile(ctx context.Context, key loop.Key) (loop.Result, err
 func (s *Sources) look(ctx context.Context, p place) outcome {
 	ref := p.repo.Spec.Reference
 	err := p.fetch(ctx, also(ref)...)
+	if err == nil && ref != nil && isHash(ref.Commit) && !p.mirror.Has(ref.Commit) {
+		err = p.fetch(ctx, ref.Commit)
+	}
 	if err != nil {
 		return outcome{err: err}
 	}

@@ -59,7 +59,7 @@ type running struct {
 // run starts the controller over live state and the mirrors in dir.
 func run(t *testing.T, c client.WithWatch, dir string) *running {
 	t.Helper()
-	m, err := NewMirrors(dir, Options{})
+	m, err := NewMirrors(dir, Options{Reachable: anywhere})
 	if err != nil {
 		t.Fatal(err)
 	}

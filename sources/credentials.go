@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
@@ -14,6 +13,8 @@ import (
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
+
+	"slipway.dev/slipway/api"
 )
 
 // ErrCredentials says that a Secret does not hold what its repository's URL needs.
@@ -25,6 +26,9 @@ type Credentials struct {
 	// Scope is the project that they belong to; mirrors fetched with them are not
 	// shown to another one.
 	Scope string
+	// trusted says that they are the administrators': they may name files and addresses of
+	// this host.
+	trusted bool
 
 	username, password string
 	bearer             string
@@ -70,6 +74,15 @@ func CredentialsFrom(secret *corev1.Secret) Credentials {
 	}
 }
 
+// administrators marks what belongs to the administrators' project. They may reach what
+// others may not, so that their mirrors are shown to nobody else.
+func (c Credentials) administrators(project string) Credentials {
+	if project == api.SystemProject {
+		c.trusted, c.Scope = true, project
+	}
+	return c
+}
+
 // auth is what go-git sends to l.
 func (c Credentials) auth(l Location) (transport.AuthMethod, error) {
 	switch l.Scheme {
@@ -103,11 +116,10 @@ func (c Credentials) sshAuth(l Location) (transport.AuthMethod, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: known_hosts: %w", ErrCredentials, err)
 	}
-	keys.HostKeyCallback = known.HostKeyCallback()
-	host := l.Host
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		host = net.JoinHostPort(strings.Trim(host, "[]"), "22")
-	}
+	host := net.JoinHostPort(l.hostPort())
+	callback := known.HostKeyCallback()
+	// What is dialled may be the host's address; what must be known is its name.
+	keys.HostKeyCallback = func(_ string, remote net.Addr, key ssh.PublicKey) error { return callback(host, remote, key) }
 	keys.HostKeyAlgorithms = known.HostKeyAlgorithms(host)
 	return sshAuth{keys}, nil
 }

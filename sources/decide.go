@@ -26,6 +26,7 @@ const (
 	ReasonGitOperationFailed   = "GitOperationFailed"
 	ReasonAuthenticationFailed = "AuthenticationFailed"
 	ReasonURLInvalid           = "URLInvalid"
+	ReasonAddressRefused       = "AddressRefused"
 )
 
 // Intervals between looks.
@@ -139,6 +140,8 @@ func reason(err error) string {
 		return ReasonInvalidCommitSignature
 	case errors.Is(err, errKeyring):
 		return ReasonVerificationError
+	case errors.Is(err, ErrAddress):
+		return ReasonAddressRefused
 	case errors.Is(err, ErrURL):
 		return ReasonURLInvalid
 	case errors.Is(err, ErrCredentials), errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):

@@ -78,27 +78,11 @@ func (r *Mirror) fetch(ctx context.Context, l Location, c Credentials, also []st
 // uploadPack opens a session. Some transports connect without looking at ctx, so it
 // is not waited for longer than ctx lasts.
 func uploadPack(ctx context.Context, m *Mirrors, l Location, c Credentials) (transport.UploadPackSession, error) {
-	client, ep, auth, err := m.prepare(l, c)
+	client, ep, auth, err := m.prepare(ctx, l, c)
 	if err != nil {
 		return nil, err
 	}
 	return within(ctx, func() (transport.UploadPackSession, error) { return client.NewUploadPackSession(ep, auth) })
-}
-
-func (m *Mirrors) prepare(l Location, c Credentials) (transport.Transport, *transport.Endpoint, transport.AuthMethod, error) {
-	client, err := m.client(l, c)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	auth, err := c.auth(l)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	ep, err := transport.NewEndpoint(l.Fetch)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("%w: %s", ErrURL, l)
-	}
-	return client, ep, auth, nil
 }
 
 // within runs open, and gives up on it when ctx ends; a session that comes too late

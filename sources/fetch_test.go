@@ -320,7 +320,7 @@ func TestFileURLsOnlyBelowTheirRoots(t *testing.T) {
 	}{{nil, false}, {[]string{t.TempDir()}, false}, {[]string{h.root}, true}} {
 		m := newTestMirrors(t, t.TempDir(), Options{FileRoots: c.roots})
 		r, l := openTest(t, m, "file://"+h.bare)
-		if err := r.Fetch(testContext(t), l, Credentials{}); (err == nil) != c.ok {
+		if err := r.Fetch(testContext(t), l, Credentials{trusted: true}); (err == nil) != c.ok {
 			t.Errorf("roots %v: %v", c.roots, err)
 		}
 	}
@@ -331,8 +331,14 @@ func TestFileURLsOnlyBelowTheirRoots(t *testing.T) {
 	}
 	m := newTestMirrors(t, t.TempDir(), Options{FileRoots: []string{inside}})
 	r, l := openTest(t, m, "file://"+inside+"/link.git")
-	if err := r.Fetch(testContext(t), l, Credentials{}); !errors.Is(err, ErrURL) {
+	if err := r.Fetch(testContext(t), l, Credentials{trusted: true}); !errors.Is(err, ErrURL) {
 		t.Errorf("through a link: %v", err)
+	}
+	// Tenants do not read this host's files, wherever they are.
+	m = newTestMirrors(t, t.TempDir(), Options{FileRoots: []string{h.root}})
+	r, l = openTest(t, m, "file://"+h.bare)
+	if err := r.Fetch(testContext(t), l, Credentials{}); !errors.Is(err, ErrURL) {
+		t.Errorf("by a tenant: %v", err)
 	}
 }
 
@@ -342,7 +348,7 @@ func TestOversizedPackIsRefused(t *testing.T) {
 	h.push("first", map[string]string{"f": strings.Repeat("0123456789abcdef", 4096)})
 	m := newTestMirrors(t, t.TempDir(), Options{MaxPackBytes: 100})
 	r, l := openTest(t, m, h.url)
-	if err := r.Fetch(testContext(t), l, Credentials{}); !errors.Is(err, errTooLarge) {
+	if err := r.Fetch(testContext(t), l, Credentials{trusted: true}); !errors.Is(err, errTooLarge) {
 		t.Errorf("error = %v", err)
 	}
 	if len(r.current().names) != 0 {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -109,8 +110,14 @@ func tryGit(dir string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
+// anywhere lets tests of tenants reach servers on this host.
+func anywhere(netip.AddrPort) bool { return true }
+
 func newTestMirrors(t testing.TB, dir string, opts Options) *Mirrors {
 	t.Helper()
+	if opts.Reachable == nil {
+		opts.Reachable = anywhere
+	}
 	m, err := NewMirrors(dir, opts)
 	if err != nil {
 		t.Fatal(err)

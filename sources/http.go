@@ -32,21 +32,73 @@ func newHTTPTransport(roots *x509.CertPool) *http.Transport {
 	}
 }
 
-// httpClient is go-git's client over base, or over a transport of its own where the
-// repository brings its authority. go-git drops every credential when a redirect
-// leaves the scheme, host or port that it was given for.
-func httpClient(base http.RoundTripper, ca []byte) (transport.Transport, error) {
-	if len(ca) > 0 {
-		roots, err := x509.SystemCertPool()
-		if err != nil {
-			roots = x509.NewCertPool()
-		}
-		if !roots.AppendCertsFromPEM(ca) {
-			return nil, fmt.Errorf("%w: ca.crt holds no certificate", ErrCredentials)
-		}
+// guarded is a transport for tenants: redirects are checked, too, because each is a
+// request of its own.
+type guarded struct {
+	guard guard
+	// direct checks the addresses that it dials; proxied dials the proxy that the
+	// administrator set, which is trusted, once the target's addresses are checked.
+	direct, proxied *http.Transport
+}
+
+func newGuarded(g guard, roots *x509.CertPool) *guarded {
+	t := &guarded{guard: g, direct: newHTTPTransport(roots), proxied: newHTTPTransport(roots)}
+	t.direct.Proxy = nil
+	t.direct.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: g.control}).DialContext
+	return t
+}
+
+func (t *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
+	proxy, err := http.ProxyFromEnvironment(req)
+	if err != nil {
+		return nil, err
+	}
+	if proxy == nil {
+		return t.direct.RoundTrip(req)
+	}
+	port := req.URL.Port()
+	if port == "" {
+		port = defaultPorts[req.URL.Scheme]
+	}
+	if _, err := t.guard.resolve(req.Context(), req.URL.Hostname(), port); err != nil {
+		return nil, err
+	}
+	return t.proxied.RoundTrip(req)
+}
+
+// httpTransport carries what c opens: over the shared transports, or over one of its
+// own where the repository brings its authority.
+func (m *Mirrors) httpTransport(c Credentials) (http.RoundTripper, error) {
+	switch {
+	case len(c.ca) == 0 && c.trusted:
+		return m.trusted, nil
+	case len(c.ca) == 0:
+		return m.guarded, nil
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(c.ca) {
+		return nil, fmt.Errorf("%w: ca.crt holds no certificate", ErrCredentials)
+	}
+	// Nobody would close idle connections.
+	if c.trusted {
 		own := newHTTPTransport(roots)
-		own.DisableKeepAlives = true // nobody would close its idle connections
-		base = own
+		own.DisableKeepAlives = true
+		return own, nil
+	}
+	own := newGuarded(guard{m.opts.Reachable}, roots)
+	own.direct.DisableKeepAlives, own.proxied.DisableKeepAlives = true, true
+	return own, nil
+}
+
+// httpClient is go-git's client. It drops every credential when a redirect leaves the
+// scheme, host or port that it was given for.
+func (m *Mirrors) httpClient(c Credentials) (transport.Transport, error) {
+	base, err := m.httpTransport(c)
+	if err != nil {
+		return nil, err
 	}
 	return githttp.NewClientWithOptions(&http.Client{Transport: cautious{base}}, &githttp.ClientOptions{RedirectPolicy: githttp.FollowInitialRedirects}), nil
 }

@@ -1,16 +1,20 @@
 package sources
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	gitfile "github.com/go-git/go-git/v5/plumbing/transport/file"
+	gitproto "github.com/go-git/go-git/v5/plumbing/transport/git"
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 	"golang.org/x/crypto/ssh"
 
@@ -19,13 +23,19 @@ import (
 
 // Options says what mirrors may fetch.
 type Options struct {
-	// FileRoots are the folders below which repositories with file URLs may lie; none by
-	// default, because such a URL reads this host's own files.
+	// Schemes are those that are fetched from; default http, https, ssh and file. git,
+	// which neither encrypts nor knows who answers, must be named.
+	Schemes []string
+	// FileRoots are the folders below which the administrators' repositories with file
+	// URLs may lie; none by default, because such a URL reads this host's own files.
 	FileRoots []string
+	// Reachable says which addresses of this host, link-local and metadata addresses the
+	// repositories of tenants may be at; nil: none.
+	Reachable func(netip.AddrPort) bool
 	// MaxPackBytes bounds what one fetch brings in; default 2 GiB.
 	MaxPackBytes int64
-	// RoundTripper carries http and https; default is a transport with timeouts for
-	// connections.
+	// RoundTripper carries http and https instead of transports that check addresses and
+	// have timeouts for connections, which are the default.
 	RoundTripper http.RoundTripper
 	// SigningKey signs commits and tags in repositories whose Secret brings no key of its
 	// own; may be nil.
@@ -39,6 +49,8 @@ type Options struct {
 type Mirrors struct {
 	dir  string
 	opts Options
+	// trusted and guarded carry http, for the administrators and for tenants.
+	trusted, guarded http.RoundTripper
 
 	// mu guards open.
 	mu   sync.Mutex
@@ -50,13 +62,17 @@ func NewMirrors(dir string, opts Options) (*Mirrors, error) {
 	if opts.MaxPackBytes <= 0 {
 		opts.MaxPackBytes = 2 << 30
 	}
-	if opts.RoundTripper == nil {
-		opts.RoundTripper = newHTTPTransport(nil)
+	if opts.Schemes == nil {
+		opts.Schemes = []string{"http", "https", "ssh", "file"}
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("mirrors: %w", err)
 	}
-	return &Mirrors{dir: dir, opts: opts, open: map[string]*Mirror{}}, nil
+	m := &Mirrors{dir: dir, opts: opts, open: map[string]*Mirror{}, trusted: opts.RoundTripper, guarded: opts.RoundTripper}
+	if opts.RoundTripper == nil {
+		m.trusted, m.guarded = newHTTPTransport(nil), newGuarded(guard{opts.Reachable}, nil)
+	}
+	return m, nil
 }
 
 // Open is the mirror of a repository, empty if it was never fetched. scope is the
@@ -90,18 +106,49 @@ func (m *Mirrors) Close() error {
 
 // client is the way to talk to l.
 func (m *Mirrors) client(l Location, c Credentials) (transport.Transport, error) {
+	if !slices.Contains(m.opts.Schemes, l.Scheme) {
+		return nil, fmt.Errorf("%w: scheme %q is not one that this server fetches from", ErrURL, l.Scheme)
+	}
 	switch l.Scheme {
 	case "http", "https":
-		return httpClient(m.opts.RoundTripper, c.ca)
+		return m.httpClient(c)
 	case "ssh":
 		return gitssh.DefaultClient, nil
+	case "git":
+		return gitproto.DefaultClient, nil
 	case "file":
-		if !m.fileAllowed(l.Fetch) {
-			return nil, fmt.Errorf("%w: file URLs are allowed only below the folders named at start", ErrURL)
+		if !c.trusted || !m.fileAllowed(l.Fetch) {
+			return nil, fmt.Errorf("%w: file URLs are allowed to administrators only, below the folders named at start", ErrURL)
 		}
 		return gitfile.DefaultClient, nil
 	}
 	return nil, fmt.Errorf("%w: scheme %q", ErrURL, l.Scheme)
+}
+
+// prepare is everything that a session takes. The host of a tenant's ssh or git URL is
+// replaced by the address that was checked, which is then the one that is dialled.
+func (m *Mirrors) prepare(ctx context.Context, l Location, c Credentials) (transport.Transport, *transport.Endpoint, transport.AuthMethod, error) {
+	client, err := m.client(l, c)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	auth, err := c.auth(l)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ep, err := transport.NewEndpoint(l.Fetch)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("%w: %s", ErrURL, l)
+	}
+	if (l.Scheme == "ssh" || l.Scheme == "git") && !c.trusted {
+		host, port := l.hostPort()
+		addr, err := guard{m.opts.Reachable}.resolve(ctx, host, port)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		ep.Host = addr.Addr().String()
+	}
+	return client, ep, auth, nil
 }
 
 // fileAllowed looks at where the path really leads: a symbolic link is no way out.

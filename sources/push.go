@@ -18,7 +18,7 @@ import (
 
 // receivePack opens a session for a push and says where every reference is now.
 func (r *Mirror) receivePack(ctx context.Context, l Location, c Credentials) (transport.ReceivePackSession, *packp.AdvRefs, error) {
-	client, ep, auth, err := r.owner.prepare(l, c)
+	client, ep, auth, err := r.owner.prepare(ctx, l, c)
 	if err != nil {
 		return nil, nil, err
 	}

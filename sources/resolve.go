@@ -32,14 +32,10 @@ func (t target) revision() string {
 	return t.name + "@sha1:" + t.hash.String()
 }
 
-// also is what a ref needs fetched beside branches and tags.
+// also is what a ref needs looked at beside branches and tags. A commit is none of it:
+// a server may refuse one that no reference names, although a branch brings it along.
 func also(ref *v1alpha1.GitRepositoryRef) []string {
-	switch {
-	case ref == nil:
-		return nil
-	case isHash(ref.Commit):
-		return []string{ref.Commit}
-	case ref.Commit == "" && CheckRefName(ref.Name) == nil:
+	if ref != nil && ref.Commit == "" && CheckRefName(ref.Name) == nil {
 		return []string{ref.Name}
 	}
 	return nil

@@ -116,6 +116,7 @@ func (s *Sources) place(ctx context.Context, repo *v1alpha1.GitRepository) (plac
 	if p.location, err = ParseURL(repo.Spec.URL); err != nil {
 		return p, err
 	}
+	p.creds = p.creds.administrators(repo.Namespace)
 	if ref := repo.Spec.SecretRef; ref != nil {
 		var secret corev1.Secret
 		key := client.ObjectKey{Namespace: repo.Namespace, Name: ref.Name}
@@ -125,7 +126,7 @@ func (s *Sources) place(ctx context.Context, repo *v1alpha1.GitRepository) (plac
 			}
 			return p, fmt.Errorf("%w: secret %s: %w", errRead, key, err)
 		}
-		p.creds, p.secret = CredentialsFrom(&secret), secret.ResourceVersion
+		p.creds, p.secret = CredentialsFrom(&secret).administrators(repo.Namespace), secret.ResourceVersion
 	}
 	// Where the keys are missing, what was verified before still can be read.
 	if p.policy, p.keys, p.policyErr = s.policy(ctx, repo); errors.Is(p.policyErr, errRead) {
@@ -285,6 +286,9 @@ func (s *Sources) Source(ctx context.Context, url, ref, commit string, secret *c
 		return api.Revision{}, err
 	}
 	creds := CredentialsFrom(secret)
+	if secret != nil {
+		creds = creds.administrators(secret.Namespace)
+	}
 	m, err := s.Mirrors.Open(l, creds.Scope)
 	if err != nil {
 		return api.Revision{}, err

@@ -20,7 +20,7 @@ var ErrURL = errors.New("repository URL refused")
 // Location is where a repository is, in the one spelling that all spellings of the
 // same place share.
 type Location struct {
-	// Scheme is http, https, ssh or file.
+	// Scheme is http, https, ssh, git or file.
 	Scheme string
 	// User of an ssh URL.
 	User string
@@ -41,11 +41,19 @@ func (l Location) String() string {
 	return l.Scheme + "://" + user + l.Host + l.Path
 }
 
+// hostPort are the host's name or address and its port.
+func (l Location) hostPort() (host, port string) {
+	if host, port, err := net.SplitHostPort(l.Host); err == nil {
+		return host, port
+	}
+	return strings.Trim(l.Host, "[]"), defaultPorts[l.Scheme]
+}
+
 var scpLike = regexp.MustCompile(`^(?:([A-Za-z0-9_][A-Za-z0-9._-]*)@)?([A-Za-z0-9][A-Za-z0-9.-]*):([^/\\:].*|/[^/].*)$`)
 
-var defaultPorts = map[string]string{"http": "80", "https": "443", "ssh": "22"}
+var defaultPorts = map[string]string{"http": "80", "https": "443", "ssh": "22", "git": "9418"}
 
-// ParseURL reads http, https, ssh and file URLs and `user@host:path`. Credentials in
+// ParseURL reads http, https, ssh, git and file URLs and `user@host:path`. Credentials in
 // an http URL are refused: they belong in a Secret, where nothing shows them.
 func ParseURL(raw string) (Location, error) {
 	refuse := func(why string) (Location, error) { return Location{}, fmt.Errorf("%w: %s", ErrURL, why) }
@@ -83,7 +91,7 @@ func locate(u *url.URL, refuse func(string) (Location, error)) (Location, error)
 		return refuse("it has a query or a fragment")
 	}
 	switch l.Scheme {
-	case "http", "https":
+	case "http", "https", "git":
 		if u.User != nil {
 			return refuse("it holds credentials; put them in a Secret and name it in secretRef")
 		}
@@ -99,7 +107,7 @@ func locate(u *url.URL, refuse func(string) (Location, error)) (Location, error)
 			return refuse("a file URL has no host")
 		}
 	default:
-		return refuse(fmt.Sprintf("scheme %q is not one of http, https, ssh, file", l.Scheme))
+		return refuse(fmt.Sprintf("scheme %q is not one of http, https, ssh, git, file", l.Scheme))
 	}
 	host, port := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), u.Port()
 	if l.Scheme != "file" && !validHost(host, port) || strings.HasPrefix(l.User, "-") {

@@ -19,7 +19,7 @@ type GitRepository struct {
 
 // GitRepositorySpec says what to follow and how often to look.
 type GitRepositorySpec struct {
-	// URL of the repository: http, https, ssh or file.
+	// URL of the repository: http, https, ssh, file, or git where the server allows it.
 	URL string `json:"url"`
 	// Interval between two looks, a duration such as 1m30s; default 1m. A hook makes
 	// Slipway look at once.

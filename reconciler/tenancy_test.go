@@ -18,7 +18,6 @@ import (
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
 	"slipway.dev/slipway/reconciler"
-	"slipway.dev/slipway/reconciler/project"
 	"slipway.dev/slipway/state"
 	"slipway.dev/slipway/state/event"
 	"slipway.dev/slipway/state/statetest"
@@ -43,13 +42,27 @@ func newTenancy(t *testing.T) *tenancy {
 	for _, name := range []string{"shop", "other"} {
 		p := &projectv1.Project{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		w.create(p)
-		for _, o := range project.Furnish(p) {
-			w.create(o)
-		}
+		w.furnish(name)
 		w.repository(name, nil)
 	}
 	w.repository(api.SystemProject, nil)
 	return w
+}
+
+// furnish gives a project what the project's controller does, as far as it matters here.
+func (w *tenancy) furnish(name string) {
+	w.Helper()
+	for _, account := range []string{"builder", "default", "deployer"} {
+		w.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: account}})
+	}
+	bind := func(binding, role string, to rbacv1.Subject) {
+		w.create(&rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: binding}, Subjects: []rbacv1.Subject{to},
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		})
+	}
+	bind("slipway:applications", "admin", rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: name, Name: "deployer"})
+	bind("system:image-pullers", "system:image-puller", rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:serviceaccounts:" + name})
 }
 
 func (w *tenancy) create(o client.Object) {

@@ -3,7 +3,6 @@ package access
 import (
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 
@@ -88,14 +87,21 @@ func (w *walker) object(m map[string]any, at string) {
 func (w *walker) specification(at, s string) {
 	s = strings.TrimPrefix(s, "docker://")
 	host, rest, ok := strings.Cut(s, "/")
-	_, ours, err := net.SplitHostPort(w.registry)
-	_, port, bad := net.SplitHostPort(host)
-	if !ok || err != nil || bad != nil || port != ours {
+	if port := portOf(host); !ok || port == "" || port != portOf(w.registry) {
 		return
 	}
 	project, stream, _ := strings.Cut(rest, "/")
 	stream, _, _ = strings.Cut(strings.Replace(stream, "@", ":", 1), ":")
 	w.image(at, project, stream)
+}
+
+// portOf is the port of `host:port`; empty: there is none.
+func portOf(host string) string {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 || strings.Contains(host[i:], "]") {
+		return ""
+	}
+	return host[i+1:]
 }
 
 func (w *walker) promotion(o *unstructured.Unstructured) {

@@ -25,10 +25,14 @@ type VM struct {
 
 // New returns a VM for files of the host's tree with an application's parameters.
 func New(h Host, parameters map[string]string) *VM {
+	quicken()
 	v := &VM{vm: jsonnet.MakeVM(), importer: newImporter(h), parameters: parameters, natives: &natives{host: h, parameters: parameters}}
 	v.vm.MaxStack = maxFrames
 	v.vm.Importer(v.importer)
 	for _, f := range v.natives.all() {
+		v.vm.NativeFunction(f)
+	}
+	for _, f := range quickNatives() {
 		v.vm.NativeFunction(f)
 	}
 	return v

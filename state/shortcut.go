@@ -179,23 +179,27 @@ func holdsItems(s *schema.Schema, l *schema.List, whole, part []any) bool {
 		return false
 	}
 	for i := range part {
-		if len(l.Keys) > 0 && !sameKeys(l.Keys, whole[i], part[i]) || !holds(s, l.ElementType, whole[i], part[i]) {
+		if len(l.Keys) > 0 && !sameKeys(s, l, whole[i], part[i]) || !holds(s, l.ElementType, whole[i], part[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-// sameKeys: two items of a list have the same keys. A key that either leaves to its default is not taken
-// for the same.
-func sameKeys(keys []string, a, b any) bool {
-	x, ok := a.(map[string]any)
-	y, also := b.(map[string]any)
-	if !ok || !also {
+// sameKeys: part is about the item whole of a list. A key that part leaves out has its default.
+func sameKeys(s *schema.Schema, l *schema.List, whole, part any) bool {
+	w, ok := whole.(map[string]any)
+	p, also := part.(map[string]any)
+	item, known := s.Resolve(l.ElementType)
+	if !ok || !also || !known || item.Map == nil {
 		return false
 	}
-	for _, k := range keys {
-		if x[k] == nil || x[k] != y[k] {
+	for _, k := range l.Keys {
+		want := p[k]
+		if f, ok := item.Map.FindField(k); ok && want == nil {
+			want = f.Default
+		}
+		if want == nil || w[k] != want {
 			return false
 		}
 	}

@@ -45,19 +45,26 @@ func (r *rendering) expand(ctx context.Context, instance api.DesiredObject) erro
 		return nil
 	}
 	var broken error
-	result, errs := template.Process(t.content, given, template.Options{Generated: func(name, expression string) (string, error) {
-		value, err := r.values.get(ctx, "templateinstance/"+instance.GetNamespace()+"/"+instance.GetName(), name, expression)
-		if r.values.broken != nil {
-			broken = r.values.broken
-		}
-		return value, err
-	}})
+	result, errs := template.Process(t.content, given, template.Options{
+		Rotate: instance.GetAnnotations()[template.RotateAnnotation],
+		Generated: func(key, expression string) (string, error) {
+			value, err := r.values.get(ctx, "templateinstance/"+instance.GetNamespace()+"/"+instance.GetName(), key, expression)
+			if r.values.broken != nil {
+				broken = r.values.broken
+			}
+			return value, err
+		},
+	})
 	if broken != nil {
 		return broken
 	}
 	via := fmt.Sprintf("template %s, instance %s", t.name, instance.GetName())
 	for _, e := range errs {
 		at := t.prefix + trimTemplate(e.Field)
+		if strings.HasPrefix(e.Field, "metadata.annotations[") && instance.GetAnnotations()[template.RotateAnnotation] != "" {
+			r.problem(instance, e.Field, "%s", e.ErrorBody())
+			continue
+		}
 		r.problems = append(r.problems, api.Problem{
 			File: t.origin.File, Line: t.origin.LineOf(at), Object: api.ObjectName(instance.Unstructured), Field: at, Via: via, Message: e.ErrorBody(),
 		})

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -25,14 +26,20 @@ const Project = "slipway"
 // SecretType marks the ledger's Secrets.
 const SecretType corev1.SecretType = "slipway.dev/parameters"
 
-// Annotations that say, for people, what a Secret's name is the digest of.
+// Annotations that say, for people, what a Secret's name is the digest of, and when each of
+// its values was made (a JSON object from key to time).
 const (
 	ApplicationAnnotation = "slipway.dev/application"
 	InstanceAnnotation    = "slipway.dev/instance"
+	MadeAnnotation        = "slipway.dev/made"
 )
 
 // Ledger keeps values in a client's live state. It implements render.Ledger.
-type Ledger struct{ Client client.Client }
+type Ledger struct {
+	Client client.Client
+	// Clock tells when values are made; default time.Now.
+	Clock func() time.Time
+}
 
 // Key is where an instance's values are kept: the name is a digest, because application
 // and instance may hold any character. The lengths keep `a`+`bc` apart from `ab`+`c`.
@@ -66,6 +73,23 @@ func (l Ledger) read(ctx context.Context, application, instance string) (*corev1
 		return nil, fmt.Errorf("secret %s/%s is not the ledger's for %s, %s", s.Namespace, s.Name, application, instance)
 	}
 	return &s, nil
+}
+
+func (l Ledger) now() time.Time {
+	now := time.Now
+	if l.Clock != nil {
+		now = l.Clock
+	}
+	return now().UTC().Truncate(time.Second)
+}
+
+// Made tells when each value of a Secret of the ledger was made, as far as that is known.
+func Made(s *corev1.Secret) map[string]time.Time {
+	made := map[string]time.Time{}
+	if json.Unmarshal([]byte(s.Annotations[MadeAnnotation]), &made) != nil {
+		return map[string]time.Time{}
+	}
+	return made
 }
 
 // retries bounds how often a write that others got in the way of is tried again.
@@ -108,11 +132,17 @@ func (l Ledger) add(ctx context.Context, application, instance string, values ma
 		s.Data = map[string][]byte{}
 	}
 	changed := absent
+	made := Made(s)
 	for name, value := range values {
 		if _, kept := s.Data[name]; !kept {
-			s.Data[name], changed = []byte(value), true
+			s.Data[name], made[name], changed = []byte(value), l.now(), true
 		}
 	}
+	raw, err := json.Marshal(made)
+	if err != nil {
+		return err
+	}
+	s.Annotations[MadeAnnotation] = string(raw)
 	switch {
 	case absent:
 		return l.Client.Create(ctx, s)

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -23,9 +25,11 @@ type Options struct {
 	IgnoreUnknown bool
 	// Labels are added to the template's own; they win over equal keys.
 	Labels map[string]string
-	// Generated gives the value of a parameter that is to be generated; default: a new
-	// random one each time.
-	Generated func(name, expression string) (string, error)
+	// Generated gives the value of a parameter that is to be generated, under the key that it
+	// is kept under, see CutKey; default: a new random one each time.
+	Generated func(key, expression string) (string, error)
+	// Rotate is the RotateAnnotation of a TemplateInstance; default: the template's own.
+	Rotate string
 	// Random is the source of generated values; default crypto/rand.
 	Random io.Reader
 }
@@ -57,7 +61,11 @@ func Process(template map[string]any, given map[string]string, o Options) (Resul
 	if len(errs) > 0 {
 		return Result{}, errs
 	}
-	values, made, errs := resolve(t.Parameters, given, o)
+	turns, errs := t.rotations(o.Rotate)
+	if len(errs) > 0 {
+		return Result{}, errs
+	}
+	values, made, errs := resolve(t.Parameters, given, turns, o)
 	if len(errs) > 0 {
 		return Result{}, errs
 	}
@@ -94,6 +102,7 @@ func Process(template map[string]any, given map[string]string, o Options) (Resul
 // shape is what is read of a Template. Objects stay what they are, so that numbers keep
 // their precision and references may stand anywhere.
 type shape struct {
+	Metadata   struct{ Annotations map[string]string }
 	Message    string
 	Labels     map[string]string
 	Parameters []templatev1.Parameter
@@ -116,6 +125,9 @@ func read(template map[string]any) (shape, field.ErrorList) {
 			errs = append(errs, field.Invalid(field.NewPath(name), field.OmitValueType{}, "has the wrong type: "+strings.TrimPrefix(err.Error(), "json: ")))
 		}
 	}
+	if meta, ok := template["metadata"].(map[string]any); ok && isMap(meta["annotations"]) {
+		decode("metadata", &t.Metadata)
+	}
 	decode("message", &t.Message)
 	decode("labels", &t.Labels)
 	decode("parameters", &t.Parameters)
@@ -129,8 +141,32 @@ func read(template map[string]any) (shape, field.ErrorList) {
 	return t, errs
 }
 
+// rotations are those of an instance, else of the template. A word for a parameter that is
+// not declared is a mistake: it would rotate nothing.
+func (t shape) rotations(ofInstance string) (rotations, field.ErrorList) {
+	text := ofInstance
+	if text == "" {
+		text = t.Metadata.Annotations[RotateAnnotation]
+	}
+	at := field.NewPath("metadata", "annotations").Key(RotateAnnotation)
+	turns, err := parseRotations(text)
+	if err != nil {
+		return nil, field.ErrorList{field.Invalid(at, text, err.Error())}
+	}
+	var names []string
+	for _, p := range t.Parameters {
+		names = append(names, p.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(turns)) {
+		if name != "" && !slices.Contains(names, name) {
+			return nil, field.ErrorList{field.NotFound(at, name)}
+		}
+	}
+	return turns, nil
+}
+
 // resolve finds the value of each parameter: given, else the template's own, else generated.
-func resolve(parameters []templatev1.Parameter, given map[string]string, o Options) (map[string]string, []string, field.ErrorList) {
+func resolve(parameters []templatev1.Parameter, given map[string]string, turns rotations, o Options) (map[string]string, []string, field.ErrorList) {
 	var errs field.ErrorList
 	var made []string
 	values := map[string]string{}
@@ -159,7 +195,7 @@ func resolve(parameters []templatev1.Parameter, given map[string]string, o Optio
 				continue
 			}
 			var err error
-			if value, err = generate(p.Name, p.From); err != nil {
+			if value, err = generate(turns.key(p.Name), p.From); err != nil {
 				errs = append(errs, field.Invalid(at.Child("from"), p.From, err.Error()))
 				values[p.Name] = ""
 				continue

@@ -79,7 +79,10 @@ const maxErrors = 20
 // onto is what is applied for a step. What the triggers wrote is carried over from the very
 // state that is applied to: a trigger may have fired since the plan was made.
 func (p *planner) onto(ctx context.Context, s Step, moved bool) (*unstructured.Unstructured, error) {
-	if s.Action != Change || !carries(s.desired) {
+	if s.Action == Replace && !moved {
+		return s.desired, p.makeWay(ctx, s)
+	}
+	if s.Action != Change || !carries(s.desired) && len(s.policy.ignore) == 0 {
 		return s.desired, nil
 	}
 	base := s.live
@@ -94,6 +97,7 @@ func (p *planner) onto(ctx context.Context, s Step, moved bool) (*unstructured.U
 	}
 	o := s.desired.DeepCopy()
 	carry(o, base)
+	s.policy.onto(o, base)
 	o.SetResourceVersion(base.GetResourceVersion())
 	return o, nil
 }

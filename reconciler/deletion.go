@@ -88,7 +88,11 @@ func (r *Reconciler) tearDown(ctx context.Context, app *v1alpha1.Application) (a
 // them over. They stay otherwise as they are.
 func (r *Reconciler) abandon(ctx context.Context, app *v1alpha1.Application) error {
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"labels":{%q:null,%q:null}}}`, OwnerName, OwnerNamespace))
-	for _, e := range app.Status.Inventory {
+	inventory, err := api.Inventory(&app.Status)
+	if err != nil {
+		return fmt.Errorf("inventory of application %s: %w", app.Name, err)
+	}
+	for _, e := range inventory {
 		ref, err := parseEntry(e)
 		if err != nil {
 			return fmt.Errorf("inventory of application %s: %w", app.Name, err)

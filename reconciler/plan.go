@@ -22,6 +22,8 @@ const (
 	Create Action = "create"
 	Change Action = "change"
 	Prune  Action = "prune"
+	// Replace deletes the object and makes it anew.
+	Replace Action = "replace"
 )
 
 // FieldChange is one field that a plan changes. A field that is added has no Old, one
@@ -49,6 +51,8 @@ type Step struct {
 	app  types.NamespacedName
 	ref  inventoryRef
 	hash live.Hash
+	// policy is what its annotations ask for.
+	policy policy
 }
 
 // Plan is what applying an application at a revision would do.
@@ -105,7 +109,7 @@ func (p *Plan) Digest() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-var signs = map[Action]string{Create: "+", Change: "~", Prune: "-"}
+var signs = map[Action]string{Create: "+", Change: "~", Prune: "-", Replace: "±"}
 
 // String prints the plan for people: a line per object with where it comes from, a
 // line per field, then what follows from it.
@@ -136,8 +140,12 @@ func (p *Plan) String() string {
 		fmt.Fprintf(&b, "  %d to mend; nothing would be applied.\n", len(p.Problems))
 		return b.String()
 	}
-	fmt.Fprintf(&b, "  %d to create, %d to change, %d to prune, %d unchanged.\n",
-		p.Count(Create), p.Count(Change), p.Count(Prune), p.Unchanged)
+	replaced := ""
+	if n := p.Count(Replace); n > 0 {
+		replaced = fmt.Sprintf("%d to replace, ", n)
+	}
+	fmt.Fprintf(&b, "  %d to create, %d to change, %s%d to prune, %d unchanged.\n",
+		p.Count(Create), p.Count(Change), replaced, p.Count(Prune), p.Unchanged)
 	return b.String()
 }
 

@@ -60,6 +60,7 @@ type candidate struct {
 	// shaped is what is applied: the object with its owner's labels and without what
 	// belongs to others.
 	shaped *unstructured.Unstructured
+	policy policy
 }
 
 // plan computes what applying desired would do. Mistakes are in the plan's Problems,
@@ -115,6 +116,10 @@ func (p *planner) compare(ctx context.Context, app *v1alpha1.Application, moved 
 		return nil
 	}
 	onAllCores(len(moved), func(i int) { moved[i].shaped = shape(moved[i].Unstructured, app) })
+	moved, err := p.byPolicy(ctx, moved, known, out)
+	if err != nil {
+		return err
+	}
 	objects := make([]*unstructured.Unstructured, len(moved))
 	for i, c := range moved {
 		if carries(c.shaped) {
@@ -127,6 +132,11 @@ func (p *planner) compare(ctx context.Context, app *v1alpha1.Application, moved 
 		objects[i] = c.shaped
 	}
 	for i, got := range p.target.compare(ctx, objects) {
+		if got.before == nil && replaceable(got.err) {
+			if got.before, err = p.live(ctx, moved[i].ref); err != nil {
+				return err
+			}
+		}
 		if err := p.addStep(app, moved[i], got, known, out); err != nil {
 			return err
 		}
@@ -160,13 +170,17 @@ func (p *planner) addStep(app *v1alpha1.Application, c candidate, got outcome, k
 		if !ok {
 			return fmt.Errorf("%s: %w", api.ObjectName(c.shaped), got.err)
 		}
+		switch immutable := got.before != nil && replaceable(got.err); {
+		case immutable && c.policy.force:
+			out.Steps = append(out.Steps, replacement(p.step(app, c, got)))
+			return nil
+		case immutable:
+			problems = howToReplace(problems)
+		}
 		out.Problems = append(out.Problems, problems...)
 		return nil
 	}
-	step := Step{
-		Object: api.ObjectName(c.shaped), File: c.Origin.File, Line: c.Origin.Line, Via: c.Origin.Via,
-		desired: c.shaped, live: got.before, stage: stageOf(c.shaped), ref: c.ref, hash: c.hash, app: client.ObjectKeyFromObject(app),
-	}
+	step := p.step(app, c, got)
 	switch got.action {
 	case ssa.CreatedAction:
 		step.Action = Create
@@ -179,6 +193,14 @@ func (p *planner) addStep(app *v1alpha1.Application, c candidate, got outcome, k
 	}
 	out.Steps = append(out.Steps, step)
 	return nil
+}
+
+func (p *planner) step(app *v1alpha1.Application, c candidate, got outcome) Step {
+	return Step{
+		Object: api.ObjectName(c.shaped), File: c.Origin.File, Line: c.Origin.Line, Via: c.Origin.Via,
+		desired: c.shaped, live: got.before, stage: stageOf(c.shaped), ref: c.ref, hash: c.hash, app: client.ObjectKeyFromObject(app),
+		policy: c.policy,
+	}
 }
 
 // planPrune adds what the application owns and git no longer has, in the reverse of
@@ -197,7 +219,7 @@ func (p *planner) planPrune(ctx context.Context, app *v1alpha1.Application, out 
 		if err != nil {
 			return err
 		}
-		if live == nil || !ownedBy(live, app) || live.GetAnnotations()[KeepAnnotation] == "disabled" {
+		if live == nil || !ownedBy(live, app) || keeps(live) {
 			continue
 		}
 		if live.GetDeletionTimestamp() != nil {

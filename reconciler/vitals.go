@@ -92,7 +92,7 @@ func sameProgress() func(watch.EventType, client.Object) bool {
 			delete(seen, o.GetUID())
 			return ok
 		}
-		now := progress{generation: app.Generation, commit: app.Status.LastAppliedCommit, objects: len(app.Status.Inventory)}
+		now := progress{generation: app.Generation, commit: app.Status.LastAppliedCommit, objects: len(app.Status.Inventory) + len(app.Status.PackedInventory)}
 		if c := meta.FindStatusCondition(app.Status.Conditions, Ready); c != nil {
 			now.ready, now.reason = c.Status, c.Reason
 		}
@@ -226,7 +226,11 @@ func (e *examination) add(ref inventoryRef, h health.Health) {
 // those whose kind can be anything but healthy, and the further ones that it names.
 func watchedRefs(app *v1alpha1.Application, checker *health.Checker) ([]inventoryRef, error) {
 	var refs []inventoryRef
-	for _, entry := range app.Status.Inventory {
+	inventory, err := api.Inventory(&app.Status)
+	if err != nil {
+		return nil, fmt.Errorf("inventory of application %s: %w", app.Name, err)
+	}
+	for _, entry := range inventory {
 		ref, err := parseEntry(entry)
 		if err != nil {
 			return nil, fmt.Errorf("inventory of application %s: %w", app.Name, err)

@@ -15,6 +15,7 @@ import (
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/reconciler/gate"
 	"slipway.dev/slipway/state/loop"
 )
 
@@ -51,6 +52,8 @@ type Reconciler struct {
 	Registry string
 	// Applier applies many objects at once; nil: they are applied one at a time.
 	Applier Applier
+	// History finds approvals; nil: only the newest commit can approve.
+	History History
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 
@@ -68,10 +71,10 @@ func (r *Reconciler) Controllers() []loop.Controller {
 		Name: "application",
 		// Most of the time they wait for a renderer: some that are slow must not hold up all.
 		Workers:   32,
-		Watches:   append(append(driftWatches(r.planner.index), r.sourceWatch()), append(r.accessWatches(), newDependents().watch())...),
+		Watches:   append(append(driftWatches(r.planner.index), r.sourceWatch(), overrideWatch()), append(r.accessWatches(), newDependents().watch())...),
 		Wake:      wake,
 		Reconcile: r.Reconcile,
-	}}
+	}, r.overrideController()}
 }
 
 // sourceWatch wakes the Applications of a repository that has a new revision.
@@ -101,8 +104,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (l
 	if app.DeletionTimestamp != nil {
 		return r.finalize(ctx, app)
 	}
-	if app.Spec.Suspend {
-		return loop.Result{}, nil
+	if suspended, left := gate.Suspended(app.Spec.Suspend, app.Spec.SuspendUntil, r.Now()); suspended {
+		return loop.Result{After: left}, nil
 	}
 	if controllerutil.AddFinalizer(app, Finalizer) {
 		if err := r.Client.Update(ctx, app); err != nil {
@@ -118,10 +121,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (l
 	}
 	rev, err := r.Sources.Revision(ctx, source(app))
 	if err != nil {
-		return again, r.report(ctx, app, false, ReasonSource, err.Error())
+		return r.again(ctx, app), errors.Join(r.report(ctx, app, false, ReasonSource, err.Error()), r.keepLast(ctx, app, rev, r.Now()))
 	}
 	err = r.converge(ctx, app, rev)
-	return r.sooner(app, again), err
+	return r.sooner(app, r.again(ctx, app)), err
 }
 
 func interval(app *v1alpha1.Application) time.Duration {
@@ -141,6 +144,9 @@ func (r *Reconciler) converge(ctx context.Context, app *v1alpha1.Application, re
 		return err
 	}
 	if err == nil {
+		if waits, err := r.gates(ctx, app, rev, plan, started); waits || err != nil {
+			return err
+		}
 		return r.carryOut(ctx, app, rev, plan, started)
 	}
 	if err := r.refuse(ctx, app, rev, problems); err != nil {
@@ -163,8 +169,16 @@ func (r *Reconciler) Plan(ctx context.Context, app *v1alpha1.Application, rev ap
 		}
 		return nil, fmt.Errorf("render application %s: %w", app.Name, err)
 	}
+	want, passage, err := r.overridden(ctx, app, want)
+	if err != nil {
+		return nil, err
+	}
 	plan, err := r.planner.plan(ctx, app, rev, want)
 	if err != nil {
+		return nil, err
+	}
+	plan.passage = passage
+	if err := plan.readHolds(app, rev); err != nil {
 		return nil, err
 	}
 	plan.addWaves(want.Objects)
@@ -179,6 +193,9 @@ func (r *Reconciler) Plan(ctx context.Context, app *v1alpha1.Application, rev ap
 
 func (r *Reconciler) carryOut(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan, started time.Time) error {
 	drifted := app.Status.LastAppliedCommit == rev.Commit && app.Status.ObservedGeneration == app.Generation && !plan.Empty()
+	if drifted && moved(app, plan) {
+		return r.override(ctx, app, rev, plan, started)
+	}
 	if drifted && app.Spec.Drift == v1alpha1.DriftReport {
 		r.Events.Event(app, "Warning", "Drift", "%s", summary(plan))
 		return r.report(ctx, app, true, ReasonDriftReported, "live state differs from git: "+summary(plan))
@@ -221,8 +238,15 @@ func (r *Reconciler) keepAt(ctx context.Context, app *v1alpha1.Application, comm
 		return fmt.Errorf("last good commit %s of application %s: %w", Short(commit), app.Name, err)
 	}
 	plan, err := r.Plan(ctx, app, rev, true)
-	if err != nil || plan.Empty() {
+	if err != nil {
 		return err
+	}
+	plan.onlyRepair()
+	if moved(app, plan) {
+		return r.override(ctx, app, rev, plan, started)
+	}
+	if plan.Empty() || app.Spec.Drift == v1alpha1.DriftReport {
+		return nil
 	}
 	if err := r.planner.apply(ctx, plan); err != nil {
 		return err

@@ -61,12 +61,17 @@ func dependsOn(app *v1alpha1.Application, name string) bool {
 	return slices.ContainsFunc(app.Spec.DependsOn, func(d corev1.LocalObjectReference) bool { return d.Name == name })
 }
 
+// leavesAll says that the Application's objects stay when it is deleted.
+func leavesAll(app *v1alpha1.Application) bool {
+	policy := app.Spec.DeletionPolicy
+	return policy == v1alpha1.DeletionOrphan || app.Spec.Prune != nil && !*app.Spec.Prune && policy != v1alpha1.DeletionDelete && policy != v1alpha1.DeletionWaitForTermination
+}
+
 // tearDown deletes the Application's objects as its policy says, in the reverse of the order
 // in which they were made.
 func (r *Reconciler) tearDown(ctx context.Context, app *v1alpha1.Application) (advance, error) {
 	var a advance
-	policy := app.Spec.DeletionPolicy
-	if policy == v1alpha1.DeletionOrphan || app.Spec.Prune != nil && !*app.Spec.Prune && policy != v1alpha1.DeletionDelete && policy != v1alpha1.DeletionWaitForTermination {
+	if leavesAll(app) {
 		return a, r.abandon(ctx, app)
 	}
 	all := app.DeepCopy()
@@ -75,10 +80,17 @@ func (r *Reconciler) tearDown(ctx context.Context, app *v1alpha1.Application) (a
 	if err := r.planner.planPrune(ctx, all, plan); err != nil {
 		return a, err
 	}
+	switch last, err := r.leave(ctx, app, plan); {
+	case err != nil || last == leaveAll:
+		return a, err
+	case last == notYet:
+		a.waits = app.Status.Waiting.Message
+		return a, nil
+	}
 	if err := r.pruneInTurn(ctx, plan, &a); err != nil || a.waits != "" {
 		return a, err
 	}
-	if policy == v1alpha1.DeletionWaitForTermination {
+	if app.Spec.DeletionPolicy == v1alpha1.DeletionWaitForTermination {
 		a.waits = plan.stillGoing(turn{stage: api.StagePolicy - 1})
 	}
 	return a, nil

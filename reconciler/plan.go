@@ -67,6 +67,7 @@ type Plan struct {
 	Consequences []string      `json:"consequences,omitempty"`
 	Problems     []api.Problem `json:"problems,omitempty"`
 	inventory    []inventoryRef
+	passage
 	// waves are those of the objects that are not in wave 0.
 	waves map[inventoryRef]int
 	// going are the objects that are being deleted.

@@ -2,6 +2,7 @@ package reconciler_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -34,6 +35,8 @@ type repository struct {
 	mu    sync.Mutex
 	trees map[string]fstest.MapFS
 	head  string
+	// log is the history, oldest first.
+	log []api.Commit
 }
 
 func (r *repository) commit(name string, files map[string]string) {
@@ -47,6 +50,7 @@ func (r *repository) commit(name string, files map[string]string) {
 		r.trees = map[string]fstest.MapFS{}
 	}
 	r.trees[name], r.head = tree, name
+	r.log = append(r.log, api.Commit{Hash: name})
 }
 
 func (r *repository) Revision(ctx context.Context, key types.NamespacedName) (api.Revision, error) {
@@ -66,7 +70,7 @@ func (r *repository) at(key types.NamespacedName, commit string) (api.Revision, 
 	if !ok {
 		return api.Revision{}, fmt.Errorf("repository %s has no %q", key, commit)
 	}
-	return api.Revision{Repository: key.String(), Commit: commit, Tree: tree}, nil
+	return api.Revision{Repository: key.String(), Commit: commit, Message: r.message(commit), Author: "Ada <ada@example.com>", Tree: tree}, nil
 }
 
 // plainYAML renders YAML files, one object each. A file that says "mistake" is one.
@@ -78,6 +82,9 @@ func (plainYAML) Render(_ context.Context, r reconciler.Rendering) (api.Desired,
 	root := r.Path
 	if root == "" {
 		root = "."
+	}
+	if _, err := fs.Stat(r.Tree, root); errors.Is(err, fs.ErrNotExist) {
+		return out, api.Problems{{File: root, Message: "there is no such folder"}}
 	}
 	err := fs.WalkDir(r.Tree, root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || path.Ext(p) != ".yaml" {
@@ -112,6 +119,7 @@ type world struct {
 	client *state.Client
 	repo   *repository
 	r      *reconciler.Reconciler
+	clock  clock
 }
 
 // newWorld runs the reconciler with an application `root` over everything in the repository.
@@ -121,7 +129,7 @@ func newWorld(t *testing.T, files map[string]string, change ...func(*v1alpha1.Ap
 	w.repo.commit("c1", files)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	w.r = &reconciler.Reconciler{
-		Client: w.client, Sources: w.repo, Render: plainYAML{}, Log: log, Events: event.New(w.client, "test", log), Applier: many{w.client},
+		Client: w.client, Sources: w.repo, Render: plainYAML{}, Log: log, Events: event.New(w.client, "test", log), History: w.repo, Now: w.clock.now, Applier: many{w.client},
 	}
 	app := &v1alpha1.Application{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "slipway", Name: "root"},
@@ -152,6 +160,11 @@ func (w *world) must(err error) {
 func (w *world) push(commit string, files map[string]string) {
 	w.Helper()
 	w.repo.commit(commit, files)
+	w.tell(commit)
+}
+
+func (w *world) tell(commit string) {
+	w.Helper()
 	w.eventually("the repository's status is written", func() error {
 		repo := &v1alpha1.GitRepository{}
 		if err := w.client.Get(w.Context(), client.ObjectKey{Namespace: "slipway", Name: "root"}, repo); err != nil {
@@ -271,8 +284,10 @@ func TestPruneAndKeep(t *testing.T) {
 	w.configIs("pp", "kept", "1")
 
 	// A project whose folder leaves git goes with what it holds.
-	w.push("c3", map[string]string{"projects/qq/a.yaml": config("a", "1")})
-	w.applied("qq", "c3")
+	files := map[string]string{"projects/qq/a.yaml": config("a", "1")}
+	w.push("c3", files)
+	w.approve("root", "c4", files)
+	w.applied("qq", "c4")
 	w.gone("pp", "a")
 }
 

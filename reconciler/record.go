@@ -44,6 +44,7 @@ func (r *Reconciler) record(ctx context.Context, app *v1alpha1.Application, rev 
 			Plan: cut(plan.String(), maxPlanText),
 		},
 	}
+	rec.Spec.ApprovedBy = plan.approvedBy
 	if failure != nil {
 		rec.Spec.Outcome, rec.Spec.Detail = "Failed", cut(failure.Error(), maxPlanText)
 	}

@@ -76,6 +76,7 @@ func (r *Reconciler) claim(ctx context.Context, app *v1alpha1.Application, plan 
 
 // settle writes down that the plan is live.
 func (r *Reconciler) settle(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan) error {
+	r.sayOverrides(app, plan)
 	return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) {
 		moved := s.LastAppliedCommit != rev.Commit || s.ObservedGeneration != app.Generation
 		if s.LastAppliedCommit != rev.Commit {
@@ -87,6 +88,8 @@ func (r *Reconciler) settle(ctx context.Context, app *v1alpha1.Application, rev 
 		s.LastAppliedAuthor, s.LastAppliedMessage = rev.Author, cut(subject, maxSubject)
 		s.Problems = nil
 		s.ObservedGeneration = app.Generation
+		s.Overrides = plan.overrides
+		passed(s, rev.Commit)
 		s.Inventory = entries(plan.inventory...)
 		concludes(s, app, rev.Commit, plan, moved)
 	})

@@ -50,3 +50,9 @@ type OverrideList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []Override `json:"items"`
 }
+
+// The conditions of an Override.
+const (
+	// OverrideEnded is true where somebody ended it before its time.
+	OverrideEnded = "Ended"
+)

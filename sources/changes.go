@@ -33,9 +33,9 @@ func (s *Sources) Changes(ctx context.Context, repository types.NamespacedName, 
 		if err != nil {
 			return nil, fmt.Errorf("gitrepository %s: %w", repository, err)
 		}
-		rev, err := p.revision(repository, t)
+		rev, err := p.revision(ctx, t)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("gitrepository %s: %w", repository, err)
 		}
 		tree := rev.Tree.(treeFS)
 		trees[i] = &tree

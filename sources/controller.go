@@ -100,12 +100,15 @@ func (s *Sources) look(ctx context.Context, p place) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
-	rev, err := p.mirror.Revision(p.location, t, "")
+	if t.hash, err = p.mirror.objects.peel(t.hash); err != nil {
+		return outcome{err: err}
+	}
+	signer, err := s.verifiedNow(p, t)
 	if err != nil {
 		return outcome{err: err}
 	}
-	t.hash = plumbing.NewHash(rev.Commit)
-	signer, err := s.verifiedNow(p, t)
+	// What is not verified names no submodules.
+	rev, err := p.revision(ctx, t)
 	if err != nil {
 		return outcome{err: err}
 	}

@@ -22,7 +22,8 @@ var ErrConflict = errors.New("merge conflict")
 // Merged is what merging a branch, tag or commit into what a repository follows would
 // give: the revision of ref, with the tree of the merge. What only one side changed since
 // the newest commit that both have is taken from that side; a file that both changed, each
-// otherwise, is a conflict, even where git could merge its lines. No commit is made.
+// otherwise, is a conflict, even where git could merge its lines. No commit is made. Where
+// signatures are asked for, ref must be signed.
 func (s *Sources) Merged(ctx context.Context, repository types.NamespacedName, ref string) (api.Revision, error) {
 	head, err := s.Revision(ctx, repository)
 	if err != nil {
@@ -36,7 +37,7 @@ func (s *Sources) Merged(ctx context.Context, repository types.NamespacedName, r
 	if err != nil {
 		return api.Revision{}, fmt.Errorf("gitrepository %s: %w", repository, err)
 	}
-	rev, err := p.revision(repository, t)
+	rev, err := s.verifiedRevision(ctx, p, repository, t)
 	if err != nil {
 		return rev, err
 	}

@@ -11,6 +11,10 @@ import (
 // Revision is a commit of the mirror, whole; name is the branch or tag that led to it.
 // Paths that match ignore, gitignore's patterns, are not in its tree.
 func (r *Mirror) Revision(l Location, t target, ignore string) (api.Revision, error) {
+	return r.revision(l, t, newView(ignore))
+}
+
+func (r *Mirror) revision(l Location, t target, v *view) (api.Revision, error) {
 	h, err := r.objects.peel(t.hash)
 	if err != nil {
 		return api.Revision{}, err
@@ -30,7 +34,7 @@ func (r *Mirror) Revision(l Location, t target, ignore string) (api.Revision, er
 		Author:  strings.ToValidUTF8(author, "�"),
 		Message: strings.ToValidUTF8(c.Message, "�"),
 		When:    c.Committer.When,
-		Tree:    newTreeFS(r.objects, c.TreeHash, c.Committer.When, newView(ignore)),
+		Tree:    newTreeFS(r.objects, c.TreeHash, c.Committer.When, v),
 	}, nil
 }
 
@@ -38,10 +42,11 @@ func (r *Mirror) Revision(l Location, t target, ignore string) (api.Revision, er
 const maxAncestors = 2000
 
 // descends says whether old is new or one of its ancestors; sure is false if neither
-// was found out within maxAncestors commits.
+// was found out within maxAncestors commits, or in the history that is here.
 func (r *Mirror) descends(new, old plumbing.Hash) (yes, sure bool) {
 	seen := map[plumbing.Hash]bool{new: true}
 	queue := []plumbing.Hash{new}
+	lacking := false
 	for len(queue) > 0 {
 		h := queue[0]
 		queue = queue[1:]
@@ -53,7 +58,9 @@ func (r *Mirror) descends(new, old plumbing.Hash) (yes, sure bool) {
 		}
 		c, err := r.objects.commit(h)
 		if err != nil {
-			return false, false
+			// It is beyond the depth of the fetches, or cannot be read.
+			lacking = true
+			continue
 		}
 		for _, p := range c.ParentHashes {
 			if !seen[p] {
@@ -62,5 +69,5 @@ func (r *Mirror) descends(new, old plumbing.Hash) (yes, sure bool) {
 			}
 		}
 	}
-	return false, true
+	return false, !lacking
 }

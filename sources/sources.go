@@ -163,17 +163,23 @@ func (p place) fetch(ctx context.Context, also ...string) error {
 	return p.mirror.Fetch(ctx, p.location, p.creds, also...)
 }
 
-func (p place) revision(key types.NamespacedName, t target) (api.Revision, error) {
-	ignore := ""
-	if p.repo.Spec.Ignore != nil {
-		ignore = *p.repo.Spec.Ignore
+// revision is t as the repository's settings show it. Submodules that are read and not
+// here yet are fetched.
+func (p place) revision(ctx context.Context, t target) (api.Revision, error) {
+	ignore, recurse := "", true // a build's source is all that is there
+	if p.repo != nil {
+		recurse = p.repo.Spec.RecurseSubmodules
+		if p.repo.Spec.Ignore != nil {
+			ignore = *p.repo.Spec.Ignore
+		}
 	}
-	rev, err := p.mirror.Revision(p.location, t, ignore)
-	if err != nil {
-		return rev, fmt.Errorf("gitrepository %s: %w", key, err)
+	v := newView(ignore)
+	rev, err := p.mirror.revision(p.location, t, v)
+	if err != nil || !recurse {
+		return rev, err
 	}
-	rev.Repository = key.String()
-	return rev, nil
+	v.modules = map[string]module{}
+	return rev, gatherer{p, v}.gather(ctx, rev.Tree.(treeFS), p.location, 0)
 }
 
 // Revision is a repository's last good revision: the one that its status names. It
@@ -190,7 +196,7 @@ func (s *Sources) Revision(ctx context.Context, key types.NamespacedName) (api.R
 		if err != nil {
 			return api.Revision{}, fmt.Errorf("gitrepository %s has no revision yet: %w", key, err)
 		}
-		return s.verifiedRevision(p, key, t)
+		return s.verifiedRevision(ctx, p, key, t)
 	}
 	t, err := anyRef(refs{}, a.Commit)
 	if err != nil {
@@ -202,7 +208,7 @@ func (s *Sources) Revision(ctx context.Context, key types.NamespacedName) (api.R
 			return api.Revision{}, fmt.Errorf("gitrepository %s: commit %s is not in its mirror: %w", key, a.Commit, err)
 		}
 	}
-	return s.verifiedRevision(p, key, t)
+	return s.verifiedRevision(ctx, p, key, t)
 }
 
 // artifactName is the branch or tag in `main@sha1:…`.
@@ -226,7 +232,7 @@ func (s *Sources) RevisionAt(ctx context.Context, key types.NamespacedName, ref 
 	if err != nil {
 		return api.Revision{}, fmt.Errorf("gitrepository %s: %w", key, err)
 	}
-	return s.verifiedRevision(p, key, t)
+	return s.verifiedRevision(ctx, p, key, t)
 }
 
 // at resolves what a person or a build asks for, looking at the server unless a full
@@ -279,7 +285,7 @@ func (s *Sources) Tags(ctx context.Context, key types.NamespacedName) ([]v1alpha
 // Source is a revision of any repository, for builds: of commit if it is set, else of
 // ref (a branch, a tag, a full reference name), else of the repository's HEAD. secret,
 // which may be nil, opens the repository; what it opened is shown to its own project
-// only.
+// only. Submodules are read; LFS pointers stay pointers.
 func (s *Sources) Source(ctx context.Context, url, ref, commit string, secret *corev1.Secret) (api.Revision, error) {
 	l, err := ParseURL(url)
 	if err != nil {
@@ -295,12 +301,12 @@ func (s *Sources) Source(ctx context.Context, url, ref, commit string, secret *c
 	}
 	p := place{location: l, creds: creds, mirror: m}
 	t, err := p.at(ctx, ref, commit)
+	var rev api.Revision
+	if err == nil {
+		rev, err = p.revision(ctx, t)
+	}
 	if err != nil {
 		return api.Revision{}, fmt.Errorf("%s: %w", l, err)
-	}
-	rev, err := m.Revision(l, t, "")
-	if err != nil {
-		return rev, fmt.Errorf("%s: %w", l, err)
 	}
 	return rev, nil
 }

@@ -105,15 +105,21 @@ func (s *Sources) verifiedNow(p place, t target) (signer string, err error) {
 }
 
 // verifiedRevision is the revision of t, if it is signed as it must be.
-func (s *Sources) verifiedRevision(p place, key types.NamespacedName, t target) (api.Revision, error) {
-	rev, err := p.revision(key, t)
+func (s *Sources) verifiedRevision(ctx context.Context, p place, key types.NamespacedName, t target) (api.Revision, error) {
+	h, err := p.mirror.objects.peel(t.hash)
 	if err != nil {
-		return rev, err
-	}
-	t.hash = plumbing.NewHash(rev.Commit)
-	if rev.Signer, err = s.verified(p, t); err != nil {
 		return api.Revision{}, fmt.Errorf("gitrepository %s: %w", key, err)
 	}
+	t.hash = h
+	signer, err := s.verified(p, t)
+	if err != nil {
+		return api.Revision{}, fmt.Errorf("gitrepository %s: %w", key, err)
+	}
+	rev, err := p.revision(ctx, t)
+	if err != nil {
+		return api.Revision{}, fmt.Errorf("gitrepository %s: %w", key, err)
+	}
+	rev.Repository, rev.Signer = key.String(), signer
 	return rev, nil
 }
 

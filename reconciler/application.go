@@ -67,40 +67,32 @@ func (r *Reconciler) Controllers() []loop.Controller {
 	}
 	r.planner = newPlanner(r.Client, r.Applier, r.Now)
 	wake := make(chan loop.Key)
-	return []loop.Controller{r.vitals(wake), {
+	watches := append(append(driftWatches(r.planner.index), overrideWatch(), newDependents().watch()), r.accessWatches()...)
+	for i, w := range watches {
+		watches[i] = r.heard(w)
+	}
+	return []loop.Controller{r.vitals(wake), r.revisions(wake), {
 		Name: "application",
 		// Most of the time they wait for a renderer: some that are slow must not hold up all.
 		Workers:   32,
-		Watches:   append(append(driftWatches(r.planner.index), r.sourceWatch(), overrideWatch()), append(r.accessWatches(), newDependents().watch())...),
+		Watches:   watches,
 		Wake:      wake,
 		Reconcile: r.Reconcile,
 	}, r.overrideController()}
 }
 
-// sourceWatch wakes the Applications of a repository that has a new revision.
-func (r *Reconciler) sourceWatch() loop.Watch {
-	return loop.Watch{List: &v1alpha1.GitRepositoryList{}, Keys: func(o client.Object) []loop.Key {
-		var apps v1alpha1.ApplicationList
-		if err := r.Client.List(context.Background(), &apps); err != nil {
-			r.Log.Warn("applications could not be read; they are looked at again within their interval", "error", err)
-			return nil
-		}
-		var keys []loop.Key
-		for _, app := range apps.Items {
-			if source(&app) == client.ObjectKeyFromObject(o) {
-				keys = append(keys, client.ObjectKeyFromObject(&app))
-			}
-		}
-		return keys
-	}}
-}
-
 // Reconcile makes live state follow one Application.
-func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (loop.Result, error) {
+func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (res loop.Result, err error) {
+	if after, rests := r.restsAt(key); rests {
+		return loop.Result{After: after}, nil
+	}
 	app := &v1alpha1.Application{}
 	if err := r.Client.Get(ctx, key, app); err != nil {
+		r.forget(key, err)
 		return loop.Result{}, client.IgnoreNotFound(err)
 	}
+	r.looking(app)
+	defer func() { r.looked(app, res, err) }()
 	if app.DeletionTimestamp != nil {
 		return r.finalize(ctx, app)
 	}
@@ -177,7 +169,10 @@ func (r *Reconciler) Plan(ctx context.Context, app *v1alpha1.Application, rev ap
 	if err != nil {
 		return nil, err
 	}
-	plan.passage = passage
+	plan.passage, plan.depends = passage, want.Depends
+	if persist {
+		r.planner.memory.of(client.ObjectKeyFromObject(app)).planned(rev.Commit, follows(app, want.Depends), plan.inventory)
+	}
 	if err := plan.readHolds(app, rev); err != nil {
 		return nil, err
 	}
@@ -200,12 +195,12 @@ func (r *Reconciler) carryOut(ctx context.Context, app *v1alpha1.Application, re
 		r.Events.Event(app, "Warning", "Drift", "%s", summary(plan))
 		return r.report(ctx, app, true, ReasonDriftReported, "live state differs from git: "+summary(plan))
 	}
-	if err := r.claim(ctx, app, plan); err != nil {
-		return err
-	}
 	reason := ReasonCommit
 	if drifted {
 		reason = ReasonDrift
+	}
+	if err := r.begin(ctx, app, rev, plan, reason, started); err != nil {
+		return err
 	}
 	done, err := r.carry(ctx, app, plan, drifted)
 	if err != nil {
@@ -216,19 +211,18 @@ func (r *Reconciler) carryOut(ctx context.Context, app *v1alpha1.Application, re
 	if done.waits != "" {
 		return r.await(ctx, app, rev, plan, done, started)
 	}
-	if drifted {
+	switch {
+	case drifted:
 		r.Events.Event(app, "Warning", "DriftCorrected", "changed by hand, put back to %s: %s", Short(rev.Commit), summary(plan))
-	}
-	if err := r.settle(ctx, app, rev, plan); err != nil {
-		return err
-	}
-	if plan.Empty() {
-		return nil
-	}
-	if !drifted {
+	case !plan.Empty():
 		r.Events.Event(app, "Normal", "Applied", "%s: %s", Short(rev.Commit), summary(plan))
 	}
-	return r.record(ctx, app, rev, plan, reason, started, nil)
+	if !plan.Empty() || unrecorded(app, rev.Commit) {
+		if err := r.record(ctx, app, rev, plan, reason, started, nil); err != nil {
+			return err
+		}
+	}
+	return r.settle(ctx, app, rev, plan)
 }
 
 // keepAt repairs drift from the last good commit while a newer one has mistakes.
@@ -248,11 +242,11 @@ func (r *Reconciler) keepAt(ctx context.Context, app *v1alpha1.Application, comm
 	if plan.Empty() || app.Spec.Drift == v1alpha1.DriftReport {
 		return nil
 	}
-	if err := r.planner.apply(ctx, plan); err != nil {
+	if err := r.carryThrough(ctx, app, rev, plan, ReasonDrift, started); err != nil {
 		return err
 	}
 	r.Events.Event(app, "Warning", "DriftCorrected", "changed by hand, put back to %s: %s", Short(commit), summary(plan))
-	return r.record(ctx, app, rev, plan, ReasonDrift, started, nil)
+	return nil
 }
 
 // summary names the plan's objects and fields in one line.

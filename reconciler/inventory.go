@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -57,17 +58,87 @@ func entries(refs ...inventoryRef) []v1alpha1.InventoryEntry {
 	return slices.Compact(out)
 }
 
+// seed makes sums of references that are good for this process.
+var seed = maphash.MakeSeed()
+
+// sumOf identifies a list of references. Two of them in another order are not the same list.
+func sumOf(refs []inventoryRef) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, r := range refs {
+		maphash.WriteComparable(&h, r)
+	}
+	return h.Sum64()
+}
+
+// lists says that a status is known to list refs and nothing else.
+func (k *known) lists(s *v1alpha1.ApplicationStatus, refs []inventoryRef) bool {
+	k.mu.Lock()
+	packed, owned := k.packed, k.owned
+	k.mu.Unlock()
+	return packed != "" && packed == s.PackedInventory && owned == sumOf(refs)
+}
+
+// list makes a status list refs.
+func (k *known) list(s *v1alpha1.ApplicationStatus, refs []inventoryRef) {
+	if k.lists(s, refs) {
+		return
+	}
+	api.SetInventory(s, entries(refs...))
+	k.note(func(k *known) { k.packed, k.owned = s.PackedInventory, sumOf(refs) })
+}
+
+// claim adds refs to what a status lists.
+func (k *known) claim(s *v1alpha1.ApplicationStatus, refs []inventoryRef) error {
+	if k.lists(s, refs) {
+		return nil
+	}
+	have, err := api.Inventory(s)
+	if err != nil {
+		return err
+	}
+	want := entries(refs...)
+	all := merge(have, want)
+	switch {
+	case len(all) == len(want):
+		k.list(s, refs)
+	case len(all) > len(have):
+		api.SetInventory(s, all)
+	}
+	return nil
+}
+
+// merge is what either list holds, sorted.
+func merge(a, b []v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
+	seen := make(map[string]bool, len(a))
+	out := append([]v1alpha1.InventoryEntry(nil), a...)
+	for _, e := range a {
+		seen[e.ID] = true
+	}
+	for _, e := range b {
+		if !seen[e.ID] {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b v1alpha1.InventoryEntry) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
 // leftBehind are the objects of the Application's inventory that are not among refs.
-func leftBehind(app *v1alpha1.Application, refs []inventoryRef) ([]inventoryRef, error) {
-	if len(app.Status.Inventory) == 0 {
+func (k *known) leftBehind(app *v1alpha1.Application, refs []inventoryRef) ([]inventoryRef, error) {
+	if k.lists(&app.Status, refs) {
 		return nil, nil
+	}
+	have, err := api.Inventory(&app.Status)
+	if err != nil {
+		return nil, fmt.Errorf("application %s: %w", app.Name, err)
 	}
 	kept := make(map[object.ObjMetadata]bool, len(refs))
 	for _, r := range refs {
 		kept[r.id()] = true
 	}
 	var out []inventoryRef
-	for _, e := range app.Status.Inventory {
+	for _, e := range have {
 		ref, err := parseEntry(e)
 		if err != nil {
 			return nil, fmt.Errorf("inventory of application %s: %w", app.Name, err)

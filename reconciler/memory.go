@@ -20,6 +20,8 @@ const trustFor = time.Hour
 type memory struct {
 	mu   sync.RWMutex
 	apps map[types.NamespacedName]*known // guarded by mu
+	// heads are the revisions of which the Applications were told.
+	heads map[types.NamespacedName]head // guarded by mu
 }
 
 // known is what is known of one Application.
@@ -32,6 +34,15 @@ type known struct {
 	// render and hashes spare hashing the same render again.
 	render string
 	hashes []live.Hash
+	// owned is the sum of the references that the packed inventory lists.
+	packed string
+	owned  uint64
+	// began is the record that this process announced last, in the look that started at
+	// beganAt; wrote is the one that it wrote last.
+	began   string
+	beganAt time.Time
+	wrote   string
+	lastLook
 }
 
 // verdict: comparing the object with this hash with what was live at this version found
@@ -41,7 +52,9 @@ type verdict struct {
 	version int64
 }
 
-func newMemory() *memory { return &memory{apps: map[types.NamespacedName]*known{}} }
+func newMemory() *memory {
+	return &memory{apps: map[types.NamespacedName]*known{}, heads: map[types.NamespacedName]head{}}
+}
 
 // of is what is known of an Application.
 func (m *memory) of(app types.NamespacedName) *known {

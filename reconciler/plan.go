@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -67,6 +68,8 @@ type Plan struct {
 	Consequences []string      `json:"consequences,omitempty"`
 	Problems     []api.Problem `json:"problems,omitempty"`
 	inventory    []inventoryRef
+	// depends is what of the tree the desired objects follow from.
+	depends api.Depends
 	passage
 	// waves are those of the objects that are not in wave 0.
 	waves map[inventoryRef]int
@@ -114,7 +117,10 @@ var signs = map[Action]string{Create: "+", Change: "~", Prune: "-", Replace: "±
 
 // String prints the plan for people: a line per object with where it comes from, a
 // line per field, then what follows from it.
-func (p *Plan) String() string {
+func (p *Plan) String() string { return p.text(math.MaxInt) }
+
+// text is the plan as String prints it, up to the step that ends beyond limit bytes.
+func (p *Plan) text(limit int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "application %s", p.Application)
 	if p.Path != "" && p.Path != "." {
@@ -129,7 +135,9 @@ func (p *Plan) String() string {
 		fmt.Fprintf(&b, "  ! %s\n", api.ProblemString(problem))
 	}
 	for _, s := range p.Steps {
-		s.print(&b)
+		if s.print(&b); b.Len() > limit {
+			return b.String()
+		}
 	}
 	if len(p.Consequences) > 0 {
 		b.WriteString("  what follows\n")

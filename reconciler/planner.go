@@ -39,13 +39,15 @@ type planner struct {
 	target target
 	index  *live.Index
 	memory *memory
-	now    func() time.Time
+	// records are those that applies leave.
+	records *records
+	now     func() time.Time
 }
 
 // newPlanner compares and applies in batches where there is an Applier, and one at a time
 // by fluxcd/pkg/ssa where there is none.
 func newPlanner(c client.Client, applier Applier, now func() time.Time) *planner {
-	p := &planner{client: c, target: newManaged(c), index: live.NewIndex(), memory: newMemory(), now: now}
+	p := &planner{client: c, target: newManaged(c), index: live.NewIndex(), memory: newMemory(), records: newRecords(c), now: now}
 	if applier != nil {
 		p.target = batches{applier}
 	}
@@ -209,7 +211,7 @@ func (p *planner) planPrune(ctx context.Context, app *v1alpha1.Application, out 
 	if app.Spec.Prune != nil && !*app.Spec.Prune {
 		return nil
 	}
-	left, err := leftBehind(app, out.inventory)
+	left, err := p.memory.of(client.ObjectKeyFromObject(app)).leftBehind(app, out.inventory)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,12 @@
 package reconciler
 
 import (
-	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,6 +22,8 @@ const (
 	maxRecords = 100
 	// maxPlanText is how many bytes of a plan a Record keeps.
 	maxPlanText = 16 << 10
+	// maxImages is how many images a Record lists.
+	maxImages = 100
 )
 
 // The reasons of a Record.
@@ -28,54 +32,91 @@ const (
 	ReasonDrift  = "Drift"
 )
 
-// record writes down what was applied. The name follows from what happened and when,
-// so that an attempt that is repeated after a crash writes one record.
-func (r *Reconciler) record(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan, reason string, started time.Time, failure error) error {
-	rec := &v1alpha1.Record{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: app.Namespace,
-			Name:      fmt.Sprintf("%s-%s-%d", app.Name, Short(rev.Commit), started.UnixMilli()),
-			Labels:    map[string]string{OwnerName: app.Name},
-		},
-		Spec: v1alpha1.RecordSpec{
-			Application: app.Name, Repository: rev.Repository, Commit: rev.Commit, Author: rev.Author, Message: rev.Message,
-			Reason: reason, Started: metav1.NewTime(started), Milliseconds: r.Now().Sub(started).Milliseconds(),
-			Outcome: "Applied", Created: plan.Count(Create), Changed: plan.Count(Change), Pruned: plan.Count(Prune),
-			Plan: cut(plan.String(), maxPlanText),
-		},
+// The outcomes of a Record.
+const (
+	OutcomeApplied = "Applied"
+	OutcomeFailed  = "Failed"
+)
+
+// recordName follows from what is done to which state of live objects at which commit: an
+// attempt that is repeated finds its own record, and doing the same another time, to other
+// states, makes another.
+func recordName(app *v1alpha1.Application, commit, reason string, plan *Plan) string {
+	lines := []string{plan.Digest(), commit, reason}
+	for _, s := range plan.Steps {
+		version := ""
+		if s.live != nil {
+			version = string(s.live.GetUID()) + " " + s.live.GetResourceVersion()
+		}
+		lines = append(lines, s.Object+" "+version)
 	}
-	rec.Spec.ApprovedBy = plan.approvedBy
-	if failure != nil {
-		rec.Spec.Outcome, rec.Spec.Detail = "Failed", cut(failure.Error(), maxPlanText)
-	}
-	if err := r.Client.Create(ctx, rec); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("record: %w", err)
-	}
-	return r.trimRecords(ctx, app)
+	slices.Sort(lines[3:])
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	// A name has up to 253 characters, and "-failed" may follow.
+	return fmt.Sprintf("%s-%s-%s", cut(app.Name, 200), Short(commit), hex.EncodeToString(sum[:6]))
 }
 
-func (r *Reconciler) trimRecords(ctx context.Context, app *v1alpha1.Application) error {
-	var list v1alpha1.RecordList
-	if err := r.Client.List(ctx, &list, client.InNamespace(app.Namespace), client.MatchingLabels{OwnerName: app.Name}); err != nil {
-		return fmt.Errorf("read the records of application %s: %w", app.Name, err)
+// recordOf is what is known of an apply before it begins.
+func recordOf(app *v1alpha1.Application, rev api.Revision, plan *Plan, reason string, started time.Time) v1alpha1.RecordSpec {
+	return v1alpha1.RecordSpec{
+		Application: app.Name, Repository: rev.Repository, Commit: rev.Commit, Author: rev.Author, Message: rev.Message,
+		Previous: app.Status.LastAppliedCommit, Path: app.Spec.Path, Digest: plan.Digest(), ApprovedBy: plan.approvedBy,
+		Images: imagesOf(plan.Steps), Reason: reason, Started: metav1.NewTime(started), Outcome: OutcomeApplied,
+		Created: plan.Count(Create), Changed: plan.Count(Change), Pruned: plan.Count(Prune), Plan: cut(plan.text(maxPlanText), maxPlanText),
 	}
-	if len(list.Items) <= maxRecords {
+}
+
+// record writes down what was applied. What an earlier look announced, and did not come to
+// the end of, keeps the name and the content that were announced.
+func (r *Reconciler) record(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan, reason string, started time.Time, failure error) error {
+	var name string
+	var spec v1alpha1.RecordSpec
+	a := app.Status.Attempt
+	announced := a != nil && a.Spec.Commit == rev.Commit && !r.planner.memory.wrote(app, a.Record)
+	now := announced && r.planner.memory.began(app, a.Record, started)
+	switch {
+	case now && len(plan.Steps) == a.Spec.Created+a.Spec.Changed+a.Spec.Pruned:
+		name, spec = a.Record, a.Spec
+		spec.Started = metav1.NewTime(started)
+	case now:
+		// A part of what was announced; the rest is announced anew.
+		name, spec = a.Record, recordOf(app, rev, plan, reason, started)
+	case announced:
+		name, spec = a.Record, a.Spec
+	default:
+		name, spec = recordName(app, rev.Commit, reason, plan), recordOf(app, rev, plan, reason, started)
+	}
+	spec.Milliseconds = max(r.Now().Sub(spec.Started.Time).Milliseconds(), 0)
+	if failure != nil {
+		name += "-failed"
+		spec.Outcome, spec.Detail = OutcomeFailed, cut(failure.Error(), maxPlanText)
+	}
+	if err := r.writeRecord(ctx, app, name, spec); err != nil {
+		return err
+	}
+	r.planner.memory.of(client.ObjectKeyFromObject(app)).note(func(k *known) { k.wrote = name })
+	return r.planner.records.trim(ctx, app)
+}
+
+func (r *Reconciler) writeRecord(ctx context.Context, app *v1alpha1.Application, name string, spec v1alpha1.RecordSpec) error {
+	rec := &v1alpha1.Record{
+		ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, Name: name, Labels: map[string]string{OwnerName: app.Name}}, Spec: spec,
+	}
+	err := r.Client.Create(ctx, rec)
+	if apierrors.IsAlreadyExists(err) {
 		return nil
 	}
-	slices.SortFunc(list.Items, func(a, b v1alpha1.Record) int {
-		return cmp.Or(a.Spec.Started.Compare(b.Spec.Started.Time), cmp.Compare(a.Name, b.Name))
-	})
-	for _, old := range list.Items[:len(list.Items)-maxRecords] {
-		if err := r.Client.Delete(ctx, &old); err != nil && !apierrors.IsNotFound(err) {
-			return err
-		}
+	if err != nil {
+		return fmt.Errorf("record %s: %w", name, err)
 	}
+	r.planner.records.add(app, name)
 	return nil
 }
 
+// cut leaves at most n bytes of a text, and ends it where a character ends.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	return s[:n] + "…"
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }

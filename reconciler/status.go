@@ -22,17 +22,21 @@ const maxProblems = 100
 // updateStatus changes the status by change, on top of what is live now, and writes
 // only where that makes a difference.
 func (r *Reconciler) updateStatus(ctx context.Context, app *v1alpha1.Application, change func(*v1alpha1.ApplicationStatus)) error {
-	key := client.ObjectKeyFromObject(app)
+	// What was read a moment ago most often still is what is live; where it is not, the write fails.
+	now := app.DeepCopy()
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		var now v1alpha1.Application
-		if err := r.Client.Get(ctx, key, &now); err != nil {
-			return client.IgnoreNotFound(err)
+		if now == nil {
+			now = &v1alpha1.Application{}
+			if err := r.Client.Get(ctx, client.ObjectKeyFromObject(app), now); err != nil {
+				return client.IgnoreNotFound(err)
+			}
 		}
 		before := now.Status.DeepCopy()
 		change(&now.Status)
 		if !reflect.DeepEqual(before, &now.Status) {
-			if err := r.Client.Status().Update(ctx, &now); err != nil {
-				return err
+			if err := r.Client.Status().Update(ctx, now); err != nil {
+				now = nil
+				return client.IgnoreNotFound(err)
 			}
 		}
 		app.Status, app.ResourceVersion = now.Status, now.ResourceVersion
@@ -67,16 +71,14 @@ func (r *Reconciler) refuse(ctx context.Context, app *v1alpha1.Application, rev 
 	return err
 }
 
-// claim adds what the plan will create to the inventory before anything is created.
-func (r *Reconciler) claim(ctx context.Context, app *v1alpha1.Application, plan *Plan) error {
-	return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) {
-		s.Inventory = merge(s.Inventory, entries(plan.inventory...))
-	})
-}
-
 // settle writes down that the plan is live.
 func (r *Reconciler) settle(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan) error {
 	r.sayOverrides(app, plan)
+	known := r.planner.memory.of(client.ObjectKeyFromObject(app))
+	known.keepOnly(plan.inventory)
+	if same, err := r.untouched(ctx, app, rev, plan); err != nil || same {
+		return err
+	}
 	return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) {
 		moved := s.LastAppliedCommit != rev.Commit || s.ObservedGeneration != app.Generation
 		if s.LastAppliedCommit != rev.Commit {
@@ -90,21 +92,8 @@ func (r *Reconciler) settle(ctx context.Context, app *v1alpha1.Application, rev 
 		s.ObservedGeneration = app.Generation
 		s.Overrides = plan.overrides
 		passed(s, rev.Commit)
-		s.Inventory = entries(plan.inventory...)
+		known.list(s, plan.inventory)
+		s.Attempt, s.Drift = nil, nil
 		concludes(s, app, rev.Commit, plan, moved)
 	})
-}
-
-func merge(a, b []v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
-	seen := map[string]bool{}
-	out := append([]v1alpha1.InventoryEntry(nil), a...)
-	for _, e := range a {
-		seen[e.ID] = true
-	}
-	for _, e := range b {
-		if !seen[e.ID] {
-			out = append(out, e)
-		}
-	}
-	return out
 }

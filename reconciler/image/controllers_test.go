@@ -395,6 +395,31 @@ func TestPromotion(t *testing.T) {
 	}
 }
 
+// TestAHoldBindsPromotions: nothing is committed while an Application of the project holds
+// the image; another image passes.
+func TestAHoldBindsPromotions(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	promotionObjects(h)
+	web := h.push("shop-dev/web", "latest", "c1")
+	h.push("shop-dev/api", "latest", "c1")
+	h.create(&v1alpha1.Application{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "slipway", Name: "shop-prod"},
+		Spec:       v1alpha1.ApplicationSpec{Project: "shop-prod", Holds: []v1alpha1.Hold{{Digest: web, Reason: "leaks"}}},
+	})
+	h.tagGit(v1alpha1.GitTag{Name: "v1.0", Commit: "c1"})
+	if p := h.promotionBecomes("", "Held"); !strings.Contains(p.Status.Conditions[0].Message, "application shop-prod: web:live would get the image") {
+		t.Errorf("it says %q", p.Status.Conditions[0].Message)
+	}
+	if n := h.git.commits(); n != 0 {
+		t.Errorf("%d commits of a held image", n)
+	}
+	h.push("shop-dev/web", "latest", "c2")
+	h.push("shop-dev/api", "latest", "c2")
+	h.tagGit(v1alpha1.GitTag{Name: "v1.1", Commit: "c2"})
+	h.promotionBecomes("v1.1", "Promoted")
+}
+
 func TestAPromotionThatWasWrittenIsNotWrittenAgain(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

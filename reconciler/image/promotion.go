@@ -84,7 +84,7 @@ func (c *promotions) reconcile(ctx context.Context, key loop.Key) (loop.Result, 
 	if p.DeletionTimestamp != nil {
 		return loop.Result{}, nil
 	}
-	c.repositories.note(key, sourceKey(&p, p.Spec.On.SourceRef))
+	c.repositories.note(key, sourceKey(&p, p.Spec.On.SourceRef), sourceKey(&p, p.Spec.Write.SourceRef))
 	c.projects.note(key, loop.Key{Namespace: p.Spec.From}, loop.Key{Namespace: p.Namespace})
 	status := *p.Status.DeepCopy()
 	status.ObservedGeneration = p.Generation
@@ -95,7 +95,7 @@ func (c *promotions) reconcile(ctx context.Context, key loop.Key) (loop.Result, 
 			return loop.Result{}, client.IgnoreNotFound(err)
 		}
 	}
-	return loop.Result{}, failed
+	return again(&status), failed
 }
 
 // promote does what is due and writes into status how it stands. An error is something
@@ -139,6 +139,10 @@ func (c *promotions) promote(ctx context.Context, p *v1alpha1.Promotion, status 
 		return nil
 	}
 	commit, err := c.commit(ctx, p, *tag, images)
+	if errors.Is(err, errHeld) {
+		say(metav1.ConditionFalse, reasonHeld, "%s: %v", tag.Name, err)
+		return nil
+	}
 	if err != nil {
 		say(metav1.ConditionFalse, reasonFailed, "%s: %v", tag.Name, err)
 		c.Events.Event(p, corev1.EventTypeWarning, "PromotionFailed", "%s: %v", tag.Name, err)
@@ -245,6 +249,9 @@ func (c *promotions) commit(ctx context.Context, p *v1alpha1.Promotion, tag v1al
 	if path == "" {
 		path = "projects/" + p.Namespace + "/images.lock.json"
 	}
+	if err := c.heldByApplications(ctx, p.Namespace, images); err != nil {
+		return "", err
+	}
 	body, err := c.explain(ctx, p, tag, images)
 	if err != nil {
 		return "", err
@@ -262,6 +269,9 @@ func (c *promotions) commit(ctx context.Context, p *v1alpha1.Promotion, tag v1al
 			{Key: "Slipway-From", Value: tag.Commit},
 		},
 		Changes: func(tree fs.FS) (map[string][]byte, error) {
+			if err := c.heldInTree(tree, path, images); err != nil {
+				return nil, err
+			}
 			old, err := fs.ReadFile(tree, path)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err

@@ -69,7 +69,9 @@ func (r *Reconciler) overridden(ctx context.Context, app *v1alpha1.Application, 
 		}
 		want.Objects[at].Unstructured = patched
 	}
-	return want, p, nil
+	// An exception from git is none from tenancy.
+	problems, err := r.authorize(ctx, app, want.Objects)
+	return want, p, asError(problems, err)
 }
 
 func names(ref v1alpha1.ObjectReference, o *unstructured.Unstructured) bool {

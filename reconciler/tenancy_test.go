@@ -5,12 +5,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	projectv1 "github.com/openshift/api/project/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -215,5 +217,22 @@ func TestARepositoryReachesTheProjectsItIsRegisteredFor(t *testing.T) {
 		if got := w.problems(application(api.SystemProject, project, ""), config); !strings.Contains(got, "registered for shop") {
 			t.Errorf("project %q: %q", project, got)
 		}
+	}
+}
+
+// An exception from git is none from tenancy.
+func TestAnOverrideReachesNoOtherProject(t *testing.T) {
+	w := newTenancy(t)
+	w.create(&v1alpha1.Override{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "o"},
+		Spec: v1alpha1.OverrideSpec{
+			Application: "app", Owner: "Ann", Reason: "curious", Signature: "s", Until: metav1.NewTime(time.Now().Add(time.Hour)),
+			Object: v1alpha1.ObjectReference{APIVersion: "image.openshift.io/v1", Kind: "ImageStream", Name: "x", Namespace: "shop"},
+			Patch:  runtime.RawExtension{Raw: []byte(`{"spec":{"tags":[{"name":"live","from":{"kind":"ImageStreamTag","name":"app:1","namespace":"other"}}]}}`)},
+		},
+	})
+	got := w.problems(application("shop", "shop", ""), minimal(kindNamed("ImageStream"), ""))
+	if !strings.Contains(got, "project other does not allow") {
+		t.Errorf("%q", got)
 	}
 }

@@ -103,10 +103,10 @@ func (k keyring) checkSSH(o signedObject, now time.Time) (string, error) {
 			continue
 		}
 		if err == nil {
-			err = s.allows(o.when)
+			err = s.allows(sshNamespace, o.when)
 		}
 		if err == nil && !now.IsZero() {
-			if err = s.allows(now); err == nil {
+			if err = s.allows(sshNamespace, now); err == nil {
 				_, _, err = s.is(sig.PublicKey, now)
 			}
 		}

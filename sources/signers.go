@@ -149,11 +149,11 @@ func (s allowedSigner) is(key ssh.PublicKey, at time.Time) (principal string, ok
 	return "", true, errors.New("the certificate is for none of the principals")
 }
 
-// allows says what speaks against a signature that was made at when.
-func (s allowedSigner) allows(when time.Time) error {
+// allows says what speaks against a signature for a namespace that was made at when.
+func (s allowedSigner) allows(namespace string, when time.Time) error {
 	switch {
-	case s.namespaces != "" && !matchList(s.namespaces, sshNamespace):
-		return fmt.Errorf("the key is not allowed to sign for namespace %q", sshNamespace)
+	case s.namespaces != "" && !matchList(s.namespaces, namespace):
+		return fmt.Errorf("the key is not allowed to sign for namespace %q", namespace)
 	case !s.after.IsZero() && when.Before(s.after):
 		return fmt.Errorf("the key is valid only after %s", s.after.UTC().Format(time.RFC3339))
 	case !s.before.IsZero() && !when.Before(s.before):

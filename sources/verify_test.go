@@ -448,7 +448,7 @@ func FuzzAllowedSigners(f *testing.F) {
 			if s.key == nil || s.principals == "" {
 				t.Errorf("%q: %+v", text, s)
 			}
-			_ = s.allows(time.Unix(0, 0))
+			_ = s.allows(sshNamespace, time.Unix(0, 0))
 			_, _, _ = s.is(s.key, time.Unix(0, 0))
 		}
 	})

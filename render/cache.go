@@ -3,7 +3,6 @@ package render
 import (
 	"container/list"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -23,8 +22,8 @@ type entry struct {
 	problems api.Problems
 	// files are the ones that were rendered.
 	files []string
-	// reads are the digests of what was read; the zero digest stands for no such file.
-	reads map[string][sha256.Size]byte
+	// reads are the digests of what was looked at; empty: there was no such file.
+	reads map[string]string
 	// identities are the tree's own digests of what was read outside of the folder; nil if
 	// the tree has none. The folder's own is part of the key.
 	identities map[string]string
@@ -113,7 +112,7 @@ func (e *entry) identify(t *tree, dir string) {
 	e.identities = map[string]string{}
 	for name := range e.reads {
 		if dir != "." && !strings.HasPrefix(name, dir+"/") {
-			e.identities[name] = t.identity(name)
+			e.identities[name] = e.reads[name]
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package render
 
 import (
-	"encoding/json"
 	"io"
 
 	"slipway.dev/slipway/api"
@@ -10,36 +9,85 @@ import (
 	"slipway.dev/slipway/render/sandbox"
 )
 
-// job is what the child is asked to do: one file of an application.
+// job is what the child is asked to do: files of an application, in their order.
 type job struct {
-	// Session is another number for each render: Jsonnet files of one share their imports.
-	Session    uint64            `json:"session"`
-	Parameters map[string]string `json:"parameters,omitempty"`
-	File       string            `json:"file"`
-	// Data is the file's content, except of Jsonnet, which is read like an import.
-	Data []byte `json:"data,omitempty"`
+	// session is another number whenever a file that was imported before is not as it was.
+	session    uint64
+	dir        string
+	parameters map[string]string
+	files      []content
 }
 
-// evaluated is what a file holds.
+// content is a file's text.
+type content struct {
+	name string
+	data []byte
+}
+
+func (j job) encode() []byte {
+	var e encoder
+	e.number(j.session)
+	e.text(j.dir)
+	e.parameters(j.parameters)
+	e.number(uint64(len(j.files)))
+	for _, f := range j.files {
+		e.text(f.name)
+		e.number(uint64(len(f.data)))
+		e.data = append(e.data, f.data...)
+	}
+	return e.data
+}
+
+func decodeJob(raw []byte) (job, error) {
+	d := decoder{data: raw}
+	j := job{session: d.number(), dir: d.text(), parameters: d.parameters()}
+	for range d.count() {
+		j.files = append(j.files, content{name: d.text(), data: d.take(d.number())})
+	}
+	return j, d.err
+}
+
+// evaluated is what a file holds, and the names of the files that it looked for.
 type evaluated struct {
-	Documents []document.Document `json:"documents,omitempty"`
-	Problems  api.Problems        `json:"problems,omitempty"`
+	documents []document.Document
+	problems  api.Problems
+	reads     []string
+}
+
+func (r evaluated) encode() ([]byte, error) {
+	var e encoder
+	e.problems(r.problems)
+	e.texts(r.reads)
+	err := e.documents(r.documents)
+	return e.data, err
+}
+
+func decodeEvaluated(raw []byte) (evaluated, error) {
+	d := decoder{data: raw}
+	r := evaluated{problems: d.problems(), reads: d.texts(), documents: d.documents()}
+	return r, d.err
 }
 
 // question is what the child asks meanwhile: for a file, or for a generated value.
-type question struct {
-	Read       string `json:"read,omitempty"`
-	Instance   string `json:"instance,omitempty"`
-	Name       string `json:"name,omitempty"`
-	Expression string `json:"expression,omitempty"`
+type question struct{ read, instance, name, expression string }
+
+func (q question) encode() []byte {
+	var e encoder
+	e.texts([]string{q.read, q.instance, q.name, q.expression})
+	return e.data
 }
 
-// reply answers a question.
-type reply struct {
-	Data  []byte `json:"data,omitempty"`
-	Found bool   `json:"found,omitempty"`
-	Value string `json:"value,omitempty"`
+func decodeQuestion(raw []byte) (question, error) {
+	d := decoder{data: raw}
+	list := d.texts()
+	if d.err != nil || len(list) != 4 {
+		return question{}, errCut
+	}
+	return question{list[0], list[1], list[2], list[3]}, nil
 }
+
+// A file that was asked for comes after a byte that says that there is one.
+const foundFile = '+'
 
 // ChildMain is the main function of a render child. It returns the exit status.
 func ChildMain(stdin io.Reader, stdout io.Writer) int {
@@ -47,40 +95,66 @@ func ChildMain(stdin io.Reader, stdout io.Writer) int {
 	return sandbox.Serve(stdin, stdout, c.do)
 }
 
-// child keeps the VM of the render that it works for.
+// child keeps a VM, and in it what applications of the same tree import.
 type child struct {
 	session uint64
 	vm      *jsonnet.VM
-	ask     sandbox.Ask
+	task    *sandbox.Task
 }
 
-func (c *child) do(raw json.RawMessage, ask sandbox.Ask) (any, error) {
-	var j job
-	if err := json.Unmarshal(raw, &j); err != nil {
+func (c *child) do(raw []byte, t *sandbox.Task) ([]byte, error) {
+	j, err := decodeJob(raw)
+	if err != nil {
 		return nil, err
 	}
-	var out evaluated
-	if !isJsonnet(j.File) {
-		out.Documents, out.Problems = document.Parse(j.File, j.Data)
-		return out, nil
+	c.task = t
+	begun := false
+	for _, f := range j.files {
+		var out evaluated
+		if isJsonnet(f.name) {
+			if !begun {
+				c.begin(j)
+				begun = true
+			}
+			out.documents, out.problems = c.vm.EvaluateText(f.name, f.data)
+			out.reads = c.vm.Reads()
+		} else {
+			out.documents, out.problems = document.Parse(f.name, f.data)
+		}
+		part, err := out.encode()
+		if err != nil {
+			return nil, err
+		}
+		if err := t.Part(part); err != nil {
+			return nil, err
+		}
 	}
-	if c.ask = ask; c.vm == nil || c.session != j.Session {
-		c.vm, c.session = jsonnet.New(c, j.Parameters), j.Session
+	if begun {
+		c.vm.Forget(j.dir)
 	}
-	out.Documents, out.Problems = c.vm.Evaluate(j.File)
-	return out, nil
+	return nil, nil
+}
+
+// begin readies the VM for an application.
+func (c *child) begin(j job) {
+	if c.vm == nil || c.session != j.session {
+		c.vm, c.session = jsonnet.New(c, j.parameters), j.session
+		return
+	}
+	c.vm.Next(j.parameters)
 }
 
 // Read implements jsonnet.Host.
 func (c *child) Read(name string) ([]byte, bool, error) {
-	var r reply
-	err := c.ask(question{Read: name}, &r)
-	return r.Data, r.Found, err
+	answer, err := c.task.Ask(question{read: name}.encode())
+	if err != nil || len(answer) == 0 {
+		return nil, false, err
+	}
+	return answer[1:], true, nil
 }
 
 // Generated implements jsonnet.Host.
 func (c *child) Generated(instance, name, expression string) (string, error) {
-	var r reply
-	err := c.ask(question{Instance: instance, Name: name, Expression: expression}, &r)
-	return r.Value, err
+	answer, err := c.task.Ask(question{instance: instance, name: name, expression: expression}.encode())
+	return string(answer), err
 }

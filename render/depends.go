@@ -26,11 +26,11 @@ func depends(dir string, t *tree) api.Depends {
 
 // identity is a hash of everything that a render's objects follow from: this program, the
 // request, what was read, the generated values.
-func identity(q Request, dir string, reads map[string][sha256.Size]byte, values map[string]map[string]string) string {
+func identity(q Request, dir string, reads map[string]string, values map[string]map[string]string) string {
 	read := map[string]string{}
 	for name, digest := range reads {
-		if digest != [sha256.Size]byte{} {
-			read[name] = hex.EncodeToString(digest[:])
+		if digest != "" {
+			read[name] = digest
 		}
 	}
 	// Maps are written in the order of their keys.

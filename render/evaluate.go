@@ -2,10 +2,12 @@ package render
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"slipway.dev/slipway/api"
@@ -20,6 +22,12 @@ const maxDeaths = 3
 // maxProblems bounds the mistakes that one render lists.
 const maxProblems = 200
 
+// The bounds of one job: so many files, or bytes.
+const (
+	maxJobFiles = 256
+	maxJobBytes = 1 << 20
+)
+
 func isJsonnet(file string) bool { return path.Ext(file) == ".jsonnet" }
 
 // source is a file and what it holds.
@@ -28,7 +36,22 @@ type source struct {
 	documents []document.Document
 }
 
-// evaluate hands every file to a child. A file that kills its child is a mistake of that
+// held is what a child keeps from one render to the next.
+type held struct {
+	session uint64
+	// names of the files that were imported, or looked for in vain, and their digests.
+	names map[string]string
+	// bytes of what was imported.
+	bytes int
+}
+
+// The bounds of what a child keeps. A syntax tree takes many times its text.
+const (
+	maxHeldNames = 4096
+	maxHeldBytes = 2 << 20
+)
+
+// evaluate hands the files to a child. A file that kills its child is a mistake of that
 // file; the others are evaluated all the same.
 func (r *rendering) evaluate(ctx context.Context) (sources []source, problems api.Problems, err error) {
 	if len(r.files) == 0 {
@@ -45,60 +68,161 @@ func (r *rendering) evaluate(ctx context.Context) (sources []source, problems ap
 			r.renderer.pool.Put(w)
 		}
 	}()
-	session := r.renderer.session.Add(1)
-	for i, file := range r.files {
-		out, err := r.one(ctx, w, session, file)
-		var death *sandbox.Death
-		switch {
-		case r.tree.broken != nil:
-			return nil, nil, r.tree.broken
-		case r.values.broken != nil:
-			return nil, nil, r.values.broken
-		case errors.As(err, &death):
-			problems = append(problems, api.Problem{File: file, Message: "evaluating it " + death.Reason})
-			if r.deaths++; r.deaths == maxDeaths {
-				return sources, append(problems, api.Problem{File: file, Message: fmt.Sprintf("the %d files after it were not looked at", len(r.files)-i-1)}), nil
-			}
-			if w, err = r.renderer.pool.Replace(w); err != nil {
-				return nil, nil, err
-			}
-		case err != nil:
+	left := r.files
+	for len(left) > 0 {
+		files, skipped, err := r.load(left)
+		if err != nil {
 			return nil, nil, err
 		}
-		sources, problems = append(sources, source{file, out.Documents}), append(problems, out.Problems...)
+		problems = append(problems, skipped...)
+		left = left[len(files)+len(skipped):]
+		for len(files) > 0 {
+			done, err := r.job(ctx, w, files)
+			for i, out := range done {
+				sources, problems = append(sources, source{files[i].name, out.documents}), append(problems, out.problems...)
+			}
+			files = files[len(done):]
+			var death *sandbox.Death
+			switch {
+			case r.tree.broken != nil:
+				return nil, nil, r.tree.broken
+			case r.values.broken != nil:
+				return nil, nil, r.values.broken
+			case errors.As(err, &death):
+				file := files[0].name
+				files = files[1:]
+				problems = append(problems, api.Problem{File: file, Message: "evaluating it " + death.Reason})
+				if r.deaths++; r.deaths == maxDeaths {
+					return sources, append(problems, api.Problem{File: file, Message: fmt.Sprintf("the %d files after it were not looked at", len(files)+len(left))}), nil
+				}
+				if w, err = r.renderer.pool.Replace(w); err != nil {
+					return nil, nil, err
+				}
+			case err != nil:
+				return nil, nil, err
+			case len(files) > 0:
+				return nil, nil, fmt.Errorf("the render child left %d files out", len(files))
+			}
+		}
 	}
 	return sources, problems, nil
 }
 
-// one evaluates a file. What is wrong with it is in the result; an error is a dead child
-// or a failure of the machine.
-func (r *rendering) one(ctx context.Context, w *sandbox.Worker, session uint64, file string) (out evaluated, err error) {
-	data, found, err := r.tree.file(file)
-	var no refused
-	if errors.As(err, &no) {
-		return evaluated{Problems: api.Problems{{File: file, Message: string(no)}}}, nil
+// load reads files for a job, from the first one on. Each is loaded or is a problem.
+func (r *rendering) load(names []string) (files []content, problems api.Problems, err error) {
+	size := 0
+	for _, name := range names {
+		if len(files)+len(problems) == maxJobFiles || size > maxJobBytes {
+			break
+		}
+		data, found, err := r.tree.file(name)
+		var no refused
+		switch {
+		case errors.As(err, &no):
+			problems = append(problems, api.Problem{File: name, Message: string(no)})
+		case err != nil:
+			return nil, nil, err
+		case !found:
+			problems = append(problems, api.Problem{File: name, Message: "is not there any more"})
+		default:
+			files = append(files, content{name, data})
+			size += len(data)
+		}
 	}
-	if err != nil || !found {
-		return evaluated{}, err
+	return files, problems, nil
+}
+
+// job has a child evaluate files and returns what it finished of them, in order. What is
+// wrong with a file is in its result; an error is a dead child, which died of the first
+// file that is missing in the result, or a failure of the machine.
+func (r *rendering) job(ctx context.Context, w *sandbox.Worker, files []content) (done []evaluated, err error) {
+	h, err := r.holds(w)
+	if err != nil {
+		return nil, err
 	}
-	j := job{Session: session, File: file, Data: data}
-	if isJsonnet(file) {
-		j.Data, j.Parameters = nil, r.Parameters
+	j := job{session: h.session, dir: r.dir, parameters: r.Parameters, files: files}
+	reads := map[string]bool{}
+	var broken error
+	_, err = w.Do(ctx, j.encode(), func(raw []byte) ([]byte, error) { return r.answer(ctx, h, raw) }, func(raw []byte, tooLarge error) {
+		var out evaluated
+		if tooLarge != nil && len(done) < len(files) {
+			out.problems = api.Problems{{File: files[len(done)].name, Message: "evaluating it: " + tooLarge.Error()}}
+		} else if tooLarge == nil {
+			var wrong error
+			out, wrong = decodeEvaluated(raw)
+			broken = errors.Join(broken, wrong)
+		}
+		for _, name := range out.reads {
+			reads[name] = true
+		}
+		done = append(done, out)
+	})
+	if len(done) > len(files) || broken != nil {
+		return nil, errors.Join(err, broken, fmt.Errorf("the render child answers %d of %d files", len(done), len(files)))
 	}
-	err = w.Do(ctx, j, &out, func(raw json.RawMessage) (any, error) { return r.answer(ctx, raw) })
-	return out, err
+	var death *sandbox.Death
+	if errors.As(err, &death) {
+		// What it had found before it died is not known.
+		for name := range h.names {
+			reads[name] = true
+		}
+	}
+	return done, errors.Join(err, r.remember(h, reads))
+}
+
+// holds is what a child keeps that is of use to this render: all that it imported is the
+// same in this tree. Otherwise it is to start anew.
+func (r *rendering) holds(w *sandbox.Worker) (*held, error) {
+	h, _ := w.Held.(*held)
+	same := h != nil && len(h.names) <= maxHeldNames && h.bytes <= maxHeldBytes
+	if same {
+		for name, was := range h.names {
+			now, err := r.tree.now(name)
+			if err != nil {
+				return nil, err
+			}
+			if same = now == was; !same {
+				break
+			}
+		}
+	}
+	if !same {
+		h = &held{session: r.renderer.session.Add(1), names: map[string]string{}}
+		w.Held = h
+	}
+	return h, nil
+}
+
+// remember notes what files were looked for: the result depends on them, and the child
+// holds them.
+func (r *rendering) remember(h *held, reads map[string]bool) error {
+	for _, name := range slices.Sorted(maps.Keys(reads)) {
+		if err := r.tree.note(name); err != nil {
+			return err
+		}
+		digest := r.tree.digests[name]
+		if _, refused := r.tree.refusals[name]; refused || digest == "" && (r.dir == "." || strings.HasPrefix(name, r.dir+"/")) {
+			continue
+		}
+		h.names[name] = digest
+	}
+	return nil
 }
 
 // answer serves the child what an import or a template asks for.
-func (r *rendering) answer(ctx context.Context, raw json.RawMessage) (any, error) {
-	var q question
-	if err := json.Unmarshal(raw, &q); err != nil {
+func (r *rendering) answer(ctx context.Context, h *held, raw []byte) ([]byte, error) {
+	q, err := decodeQuestion(raw)
+	if err != nil {
 		return nil, err
 	}
-	if q.Read != "" {
-		data, found, err := r.tree.file(q.Read)
-		return reply{Data: data, Found: found}, err
+	if q.read != "" {
+		data, found, err := r.tree.file(q.read)
+		if err != nil || !found {
+			return nil, err
+		}
+		h.bytes += len(data)
+		return append([]byte{foundFile}, data...), nil
 	}
-	value, err := r.values.get(ctx, "template/"+r.Project+"/"+q.Instance, q.Name, q.Expression)
-	return reply{Value: value}, err
+	value, err := r.values.get(ctx, "template/"+r.Project+"/"+q.instance, q.name, q.expression)
+	return []byte(value), err
 }

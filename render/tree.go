@@ -2,6 +2,7 @@ package render
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +30,8 @@ const lockFile = "images.lock.json"
 type tree struct {
 	fsys fs.FS
 	dirs map[string]map[string]fs.DirEntry
-	// digests of what was read; the zero digest stands for a file that is not there.
-	digests map[string][sha256.Size]byte
+	// digests of what was looked at: the tree's own, else of the content; empty: it is not there.
+	digests map[string]string
 	// refusals are the paths that may not be read, and what is above them.
 	refusals map[string]bool
 	// digester tells identities without reading; nil if the tree cannot.
@@ -45,7 +46,7 @@ type refused string
 func (r refused) Error() string { return string(r) }
 
 func newTree(fsys fs.FS) *tree {
-	t := &tree{fsys: fsys, dirs: map[string]map[string]fs.DirEntry{}, digests: map[string][sha256.Size]byte{}, refusals: map[string]bool{}}
+	t := &tree{fsys: fsys, dirs: map[string]map[string]fs.DirEntry{}, digests: map[string]string{}, refusals: map[string]bool{}}
 	t.digester, _ = fsys.(api.TreeDigests)
 	return t
 }
@@ -130,7 +131,7 @@ func (t *tree) file(name string) (data []byte, found bool, err error) {
 		return nil, false, t.refuse(name, err)
 	}
 	if e == nil || e.IsDir() {
-		t.digests[name] = [sha256.Size]byte{}
+		t.digests[name] = ""
 		return nil, false, nil
 	}
 	f, err := t.fsys.Open(name)
@@ -145,8 +146,49 @@ func (t *tree) file(name string) (data []byte, found bool, err error) {
 	if len(data) > maxFile {
 		return nil, false, t.refuse(name, refused(fmt.Sprintf("%s is larger than %d MiB", name, maxFile>>20)))
 	}
-	t.digests[name] = sha256.Sum256(data)
+	if t.digests[name] = t.identity(name); t.digests[name] == "" {
+		sum := sha256.Sum256(data)
+		t.digests[name] = hex.EncodeToString(sum[:])
+	}
 	return data, true, nil
+}
+
+// note makes sure that a file's digest is known.
+func (t *tree) note(name string) error {
+	if _, known := t.digests[name]; known {
+		return nil
+	}
+	if t.digester != nil {
+		t.digests[name] = t.identity(name)
+		return nil
+	}
+	_, _, err := t.file(name)
+	var no refused
+	if errors.As(err, &no) {
+		return nil
+	}
+	return err
+}
+
+// now is a file's digest, without the file counting as looked at; empty if it is not there.
+func (t *tree) now(name string) (string, error) {
+	if digest, known := t.digests[name]; known || t.digester != nil {
+		if !known {
+			digest = t.identity(name)
+		}
+		return digest, nil
+	}
+	look := newTree(t.fsys)
+	look.dirs = t.dirs
+	_, _, err := look.file(name)
+	var no refused
+	if errors.As(err, &no) {
+		return string(no), nil
+	}
+	if look.broken != nil {
+		return "", t.fail(look.broken)
+	}
+	return look.digests[name], err
 }
 
 // files lists what is rendered below a folder: YAML, JSON and Jsonnet, but not libraries,

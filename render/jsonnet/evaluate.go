@@ -15,7 +15,9 @@ import (
 // maxFrames bounds how deep calls may nest.
 const maxFrames = 1000
 
-// VM evaluates the Jsonnet files of one application; what they import is parsed once.
+// VM evaluates the Jsonnet files of one application after another. What they import is
+// parsed once; no value that was evaluated for one file is seen by another, so that each
+// file asks for all that it depends on and nothing of one application reaches the next.
 type VM struct {
 	vm         *jsonnet.VM
 	importer   *importer
@@ -26,27 +28,52 @@ type VM struct {
 // New returns a VM for files of the host's tree with an application's parameters.
 func New(h Host, parameters map[string]string) *VM {
 	quicken()
-	v := &VM{vm: jsonnet.MakeVM(), importer: newImporter(h), parameters: parameters, natives: &natives{host: h, parameters: parameters}}
+	v := &VM{vm: jsonnet.MakeVM(), importer: newImporter(h), natives: &natives{host: h}}
 	v.vm.MaxStack = maxFrames
 	v.vm.Importer(v.importer)
-	for _, f := range v.natives.all() {
+	for _, f := range append(v.natives.all(), quickNatives()...) {
 		v.vm.NativeFunction(f)
 	}
-	for _, f := range quickNatives() {
-		v.vm.NativeFunction(f)
-	}
+	v.Next(parameters)
 	return v
 }
 
-// Evaluate turns a file into objects. The file's top-level function, if it is one, gets
-// those of the parameters that it declares.
+// Next readies the VM for another application, in whose tree everything that was imported
+// so far is the same, or not there as before.
+func (v *VM) Next(parameters map[string]string) {
+	v.parameters, v.natives.parameters = parameters, parameters
+}
+
+// Forget ends with an application: what it looked for in vain in its own folder may be
+// there in the next one's tree.
+func (v *VM) Forget(dir string) { v.importer.forget(dir) }
+
+// Reads are the names of the files that were imported, or looked for in vain, since it was
+// called last.
+func (v *VM) Reads() []string { return v.importer.takeReads() }
+
+// Evaluate reads a file like an import and evaluates it.
 func (v *VM) Evaluate(file string) ([]document.Document, api.Problems) {
+	c, err := v.importer.read(file)
+	if err != nil {
+		return nil, api.Problems{{File: file, Message: err.Error()}}
+	}
+	if c == nil {
+		return nil, api.Problems{{File: file, Message: "there is no such file"}}
+	}
+	return v.EvaluateText(file, c.Data())
+}
+
+// EvaluateText turns a file into objects. The file's top-level function, if it is one, gets
+// those of the parameters that it declares.
+func (v *VM) EvaluateText(file string, text []byte) ([]document.Document, api.Problems) {
 	v.natives.file = file
-	node, _, err := v.vm.ImportAST("", file)
+	node, err := jsonnet.SnippetToAST(file, string(text))
 	if err != nil {
 		return nil, api.Problems{problem(file, err)}
 	}
 	v.vm.TLAReset()
+	v.vm.ExtReset() // There are none: this is how values are dropped.
 	if problems := v.arguments(file, node); len(problems) > 0 {
 		return nil, problems
 	}

@@ -3,7 +3,9 @@ package jsonnet
 import (
 	_ "embed"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/google/go-jsonnet"
@@ -34,11 +36,13 @@ type importer struct {
 	found map[string]*jsonnet.Contents
 	// legacyNames are the short names of vendored libraries; nil: not looked at yet.
 	legacyNames map[string]string
+	// reads are the names that were asked for lately.
+	reads map[string]bool
 }
 
 func newImporter(h Host) *importer {
 	c := jsonnet.MakeContents(library)
-	return &importer{host: h, found: map[string]*jsonnet.Contents{builtin: &c}}
+	return &importer{host: h, found: map[string]*jsonnet.Contents{builtin: &c}, reads: map[string]bool{}}
 }
 
 // Import implements jsonnet.Importer.
@@ -96,6 +100,7 @@ func places(from, name string) ([]string, error) {
 
 // read asks the host once for each file, and remembers that there is none, too.
 func (i *importer) read(name string) (*jsonnet.Contents, error) {
+	i.reads[name] = true
 	if c, ok := i.found[name]; ok {
 		return c, nil
 	}
@@ -109,4 +114,23 @@ func (i *importer) read(name string) (*jsonnet.Contents, error) {
 		i.found[name] = &c
 	}
 	return i.found[name], nil
+}
+
+// forget drops what is known to be absent below a folder: it is of use to one application,
+// and there are many.
+func (i *importer) forget(dir string) {
+	for name, c := range i.found {
+		if c == nil && (dir == "." || strings.HasPrefix(name, dir+"/")) {
+			delete(i.found, name)
+			if !strings.Contains(name, "/") {
+				i.legacyNames = nil
+			}
+		}
+	}
+}
+
+func (i *importer) takeReads() []string {
+	names := slices.Sorted(maps.Keys(i.reads))
+	clear(i.reads)
+	return names
 }

@@ -5,6 +5,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"github.com/google/go-jsonnet"
 )
 
 // The files in which jsonnet-bundler writes down what it put below vendor/: with what the
@@ -52,18 +54,19 @@ func legacyNames(data []byte) map[string]string {
 
 // legacy finds the place below vendor/ that an import by a short name means; empty: none.
 func (i *importer) legacy(name string) (string, error) {
-	if i.legacyNames == nil {
-		i.legacyNames = map[string]string{}
-		for _, file := range bundlerFiles {
-			data, found, err := i.host.Read(file)
-			if err != nil {
-				return "", err
-			}
-			if found {
-				i.legacyNames = legacyNames(data)
-				break
-			}
+	var lists *jsonnet.Contents
+	for at := 0; at < len(bundlerFiles) && lists == nil; at++ {
+		// Read each time, so that every application is seen to depend on it; that costs nothing.
+		var err error
+		if lists, err = i.read(bundlerFiles[at]); err != nil {
+			return "", err
 		}
+	}
+	if lists == nil {
+		return "", nil
+	}
+	if i.legacyNames == nil {
+		i.legacyNames = legacyNames(lists.Data())
 	}
 	first, rest, _ := strings.Cut(name, "/")
 	folder, ok := i.legacyNames[first]

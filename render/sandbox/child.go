@@ -1,7 +1,7 @@
 package sandbox
 
 import (
-	"encoding/json"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -10,39 +10,60 @@ import (
 	"runtime/metrics"
 )
 
-// Ask puts a question to the parent and decodes its answer.
-type Ask func(question, answer any) error
-
 // Handler does one job in the child.
-type Handler func(job json.RawMessage, ask Ask) (result any, err error)
+type Handler func(job []byte, t *Task) (result []byte, err error)
 
-// outcome is the body of a done frame.
-type outcome struct {
-	Result any    `json:"result,omitempty"`
-	Error  string `json:"error,omitempty"`
+// Task is what a handler has of its job beside the job.
+type Task struct {
+	limits Limits
+	frames <-chan frame
+	out    io.Writer
 }
 
-// ready is the body of the first frame a child sends.
-type ready struct {
-	// Unconfined says what part of the confinement this machine lacks.
-	Unconfined string `json:"unconfined,omitempty"`
+// Ask puts a question to the parent and returns its answer.
+func (t *Task) Ask(question []byte) ([]byte, error) {
+	if err := writeFrame(t.out, frameAsk, question, t.limits.Output); err != nil {
+		return nil, err
+	}
+	f := <-t.frames
+	switch f.kind {
+	case frameAnswer:
+		return f.body, nil
+	case frameRefusal:
+		return nil, errors.New(string(f.body))
+	}
+	return nil, fmt.Errorf("expected an answer, got %q", f.kind)
+}
+
+// Part hands over a part of the result. What comes after it has the limits of a job anew.
+func (t *Task) Part(b []byte) error {
+	kind := framePart
+	if int64(len(b)) > t.limits.Output {
+		kind, b = frameTooLarge, nil
+	}
+	if err := writeFrame(t.out, kind, b, t.limits.Output); err != nil {
+		return err
+	}
+	return allowCPU(t.limits)
 }
 
 // Serve is a child's main function: it confines the process, then does jobs until stdin
 // ends. It returns the exit status.
 func Serve(stdin io.Reader, stdout io.Writer, handle Handler) int {
 	l := limitsFrom(os.Getenv)
-	var hello ready
+	// The first frame says what part of the confinement this machine lacks.
+	var unconfined string
 	if err := confine(l); err != nil {
-		hello.Unconfined = err.Error()
+		unconfined = err.Error()
 	}
-	if err := writeFrame(stdout, frameReady, hello, l.Output); err != nil {
+	if err := writeFrame(stdout, frameReady, []byte(unconfined), l.Output); err != nil {
 		return 1
 	}
 	frames := make(chan frame)
 	go func() {
+		in := bufio.NewReaderSize(stdin, trusted)
 		for {
-			f, err := readFrame(stdin, l.Output*2)
+			f, err := readFrame(in, l.Output*2)
 			if err != nil {
 				// The parent is gone, or does not need this child any more: whatever goes on here is in vain.
 				os.Exit(0)
@@ -51,7 +72,7 @@ func Serve(stdin io.Reader, stdout io.Writer, handle Handler) int {
 		}
 	}()
 	for f := range frames {
-		if err := serveOne(f, frames, stdout, l, handle); err != nil {
+		if err := serveOne(f, &Task{limits: l, frames: frames, out: stdout}, handle); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -59,48 +80,23 @@ func Serve(stdin io.Reader, stdout io.Writer, handle Handler) int {
 	return 0
 }
 
-func serveOne(job frame, frames <-chan frame, stdout io.Writer, l Limits, handle Handler) error {
-	if job.Kind != frameJob {
-		return fmt.Errorf("expected a job, got %q", job.Kind)
+func serveOne(job frame, t *Task, handle Handler) error {
+	if job.kind != frameJob {
+		return fmt.Errorf("expected a job, got %q", job.kind)
 	}
-	if err := allowCPU(l); err != nil {
+	if err := allowCPU(t.limits); err != nil {
 		return err
 	}
-	ask := func(question, answer any) error {
-		if err := writeFrame(stdout, frameAsk, question, l.Output); err != nil {
-			return err
-		}
-		f := <-frames
-		if f.Kind != frameAnswer {
-			return fmt.Errorf("expected an answer, got %q", f.Kind)
-		}
-		var o struct {
-			Result json.RawMessage `json:"result"`
-			Error  string          `json:"error"`
-		}
-		if err := json.Unmarshal(f.Body, &o); err != nil {
-			return err
-		}
-		if o.Error != "" {
-			return errors.New(o.Error)
-		}
-		return json.Unmarshal(o.Result, answer)
-	}
-	stop := watchMemory(uint64(l.Memory))
+	stop := watchMemory(uint64(t.limits.Memory))
 	defer stop()
-	result, err := handle(job.Body, ask)
-	o := outcome{Result: result}
-	if err != nil {
-		o = outcome{Error: cut(err.Error())}
-	}
-	raw, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	if int64(len(raw)) > l.Output-64 {
-		err = writeFrame(stdout, frameTooLarge, len(raw), l.Output)
-	} else {
-		err = writeFrame(stdout, frameDone, json.RawMessage(raw), l.Output)
+	result, err := handle(job.body, t)
+	switch {
+	case err != nil:
+		err = writeFrame(t.out, frameFailed, []byte(cut(err.Error())), t.limits.Output)
+	case int64(len(result)) > t.limits.Output:
+		err = writeFrame(t.out, frameTooLarge, nil, t.limits.Output)
+	default:
+		err = writeFrame(t.out, frameDone, result, t.limits.Output)
 	}
 	tidy()
 	return err

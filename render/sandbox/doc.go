@@ -9,12 +9,14 @@
 // and its processor time are bounded by the kernel, its wall-clock time and its output by
 // the parent. What it needs from outside it asks of the parent over the pipe.
 //
-// Parent and child exchange frames: four bytes of length, big endian, then JSON.
+// Parent and child exchange frames: four bytes of length, big endian, a byte that says
+// what it is, and a body that only the two functions understand.
 //
 //	parent → child   job     what to do
 //	child  → parent  ask     what the child needs meanwhile, any number of times
-//	parent → child   answer  one for each ask
-//	child  → parent  done    the result
+//	parent → child   answer  one for each ask; or a refusal
+//	child  → parent  part    of the result, any number; each has the limits for itself
+//	child  → parent  done    the end of the result; or what failed
 //
 // A child that answered is used again; one that was killed is replaced.
 package sandbox

@@ -1,47 +1,50 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 )
 
-type frameKind string
+type frameKind byte
 
 const (
-	frameReady  frameKind = "ready"
-	frameJob    frameKind = "job"
-	frameAsk    frameKind = "ask"
-	frameAnswer frameKind = "answer"
-	frameDone   frameKind = "done"
-	// frameTooLarge stands in for a done frame that would exceed the output limit.
-	frameTooLarge frameKind = "too-large"
+	frameReady   frameKind = 'r'
+	frameJob     frameKind = 'j'
+	frameAsk     frameKind = '?'
+	frameAnswer  frameKind = 'a'
+	frameRefusal frameKind = 'n'
+	framePart    frameKind = 'p'
+	frameDone    frameKind = 'd'
+	frameFailed  frameKind = 'f'
+	// frameTooLarge stands in for a part that would exceed the output limit.
+	frameTooLarge frameKind = 'l'
 )
 
+func (k frameKind) String() string { return string(rune(k)) }
+
 type frame struct {
-	Kind frameKind       `json:"kind"`
-	Body json.RawMessage `json:"body,omitempty"`
+	kind frameKind
+	body []byte
 }
 
-func writeFrame(w io.Writer, kind frameKind, body any, limit int64) error {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return err
+// headSize is the length of the body, four bytes, and the kind.
+const headSize = 5
+
+func writeFrame(w io.Writer, kind frameKind, body []byte, limit int64) error {
+	if int64(len(body)) > limit {
+		return fmt.Errorf("a frame of %d bytes is larger than the limit of %d", len(body), limit)
 	}
-	data, err := json.Marshal(frame{Kind: kind, Body: raw})
-	if err != nil {
-		return err
-	}
-	if int64(len(data)) > limit {
-		return fmt.Errorf("a frame of %d bytes is larger than the limit of %d", len(data), limit)
-	}
-	_, err = w.Write(append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(data)), uint32(len(data))), data...))
+	data := make([]byte, headSize, headSize+len(body))
+	binary.BigEndian.PutUint32(data, uint32(len(body)))
+	data[4] = byte(kind)
+	_, err := w.Write(append(data, body...))
 	return err
 }
 
 func readFrame(r io.Reader, limit int64) (frame, error) {
-	var head [4]byte
+	var head [headSize]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return frame{}, err
 	}
@@ -49,10 +52,20 @@ func readFrame(r io.Reader, limit int64) (frame, error) {
 	if size > limit {
 		return frame{}, fmt.Errorf("a frame of %d bytes is larger than the limit of %d", size, limit)
 	}
-	data := make([]byte, size)
-	if _, err := io.ReadFull(r, data); err != nil {
-		return frame{}, err
+	if size <= trusted {
+		body := make([]byte, size)
+		_, err := io.ReadFull(r, body)
+		return frame{frameKind(head[4]), body}, err
 	}
-	var f frame
-	return f, json.Unmarshal(data, &f)
+	// A length alone takes no memory: that comes with what is really sent.
+	var body bytes.Buffer
+	body.Grow(trusted)
+	n, err := io.CopyN(&body, r, size)
+	if err == nil && n != size || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return frame{frameKind(head[4]), body.Bytes()}, err
 }
+
+// trusted is up to which length a frame's memory is taken before its bytes are there.
+const trusted = 64 << 10

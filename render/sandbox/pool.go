@@ -27,7 +27,7 @@ const (
 	// maxIdle children wait for work; each holds a few tens of megabytes.
 	maxIdle = 2
 	// maxJobs is after how many jobs a child is replaced, so that nothing adds up.
-	maxJobs = 500
+	maxJobs = 5000
 )
 
 var errClosed = errors.New("the renderer is closed")

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,21 +26,30 @@ func TestMain(m *testing.M) {
 }
 
 // misbehave does what the job says, and reports how it went.
-func misbehave(raw json.RawMessage, ask Ask) (any, error) {
-	var job string
-	if err := json.Unmarshal(raw, &job); err != nil {
-		return nil, err
-	}
+func misbehave(job []byte, t *Task) ([]byte, error) {
+	text, err := misbehaveText(string(job), t)
+	return []byte(text), err
+}
+
+func misbehaveText(job string, t *Task) (string, error) {
 	verb, rest, _ := strings.Cut(job, " ")
 	switch verb {
 	case "echo":
 		return rest, nil
 	case "fail":
-		return nil, errors.New(strings.Repeat("x", 100_000))
+		return "", errors.New(strings.Repeat("x", 100_000))
 	case "ask":
-		var answer string
-		err := ask(rest, &answer)
-		return answer, err
+		answer, err := t.Ask([]byte(rest))
+		return string(answer), err
+	case "parts":
+		for _, part := range strings.Fields(rest) {
+			if result, err := misbehaveText(strings.ReplaceAll(part, "_", " "), t); err != nil {
+				return "", err
+			} else if err := t.Part([]byte(result)); err != nil {
+				return "", err
+			}
+		}
+		return "end", nil
 	case "open":
 		_, err := os.ReadFile(rest)
 		return fmt.Sprint(err), nil
@@ -59,11 +67,16 @@ func misbehave(raw json.RawMessage, ask Ask) (any, error) {
 		pid, err := strconv.Atoi(rest)
 		return fmt.Sprint(errors.Join(err, syscall.Kill(pid, 0))), nil
 	case "recurse":
-		return recurse(0), nil
+		return strconv.Itoa(recurse(0)), nil
 	case "spin":
 		for i := 0; ; i++ {
 			_ = i
 		}
+	case "work":
+		for began := time.Now(); time.Since(began) < 200*time.Millisecond; {
+			_ = began
+		}
+		return "worked", nil
 	case "sleep":
 		time.Sleep(time.Hour)
 	case "hog":
@@ -75,7 +88,7 @@ func misbehave(raw json.RawMessage, ask Ask) (any, error) {
 			}
 			hog = append(hog, b)
 			if len(hog) > 1<<20 {
-				return len(hog), nil
+				return strconv.Itoa(len(hog)), nil
 			}
 		}
 	case "large":
@@ -83,7 +96,7 @@ func misbehave(raw json.RawMessage, ask Ask) (any, error) {
 	case "exit":
 		os.Exit(7)
 	}
-	return nil, fmt.Errorf("unknown job %q", job)
+	return "", fmt.Errorf("unknown job %q", job)
 }
 
 func recurse(n int) int {
@@ -113,14 +126,19 @@ func do(t *testing.T, p *Pool, job string) (string, error) {
 		t.Fatal(err)
 	}
 	defer p.Put(w)
-	var result string
-	err = w.Do(t.Context(), job, &result, func(q json.RawMessage) (any, error) {
+	var parts []string
+	result, err := w.Do(t.Context(), []byte(job), func(q []byte) ([]byte, error) {
 		if strings.Contains(string(q), "wrong") {
 			return nil, errors.New("no such thing")
 		}
-		return "answer to " + string(q), nil
+		return []byte("answer to " + string(q)), nil
+	}, func(part []byte, err error) {
+		if err != nil {
+			part = []byte(err.Error())
+		}
+		parts = append(parts, string(part))
 	})
-	return result, err
+	return strings.Join(append(parts, string(result)), ", "), err
 }
 
 func TestWorkAndQuestions(t *testing.T) {
@@ -128,7 +146,7 @@ func TestWorkAndQuestions(t *testing.T) {
 	if got, err := do(t, p, "echo hello"); err != nil || got != "hello" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if got, err := do(t, p, "ask x"); err != nil || got != `answer to "x"` {
+	if got, err := do(t, p, "ask x"); err != nil || got != "answer to x" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	if _, err := do(t, p, "ask wrong"); err == nil || err.Error() != "no such thing" {
@@ -136,6 +154,22 @@ func TestWorkAndQuestions(t *testing.T) {
 	}
 	if _, err := do(t, p, "fail"); err == nil || len(err.Error()) > 5000 {
 		t.Errorf("a long error is not cut: %d bytes", len(err.Error()))
+	}
+}
+
+// Each part of a result has the limits for itself, and one that is too large is no end.
+func TestPartsHaveLimitsOfTheirOwn(t *testing.T) {
+	p := testPool(t, Limits{Memory: 64 << 20, CPU: time.Second, Wall: 20 * time.Second, Output: 4 << 20})
+	const many = "echo_a large work work work work work work work echo_b"
+	got, err := do(t, p, "parts "+many)
+	want := "a, its result is larger than the limit of 4 MiB" + strings.Repeat(", worked", 7) + ", b, end"
+	if err != nil || got != want {
+		t.Errorf("got %q, %v", got, err)
+	}
+	got, err = do(t, p, "parts echo_a spin echo_b")
+	var death *Death
+	if !errors.As(err, &death) || !strings.Contains(death.Reason, "of processor time") || got != "a, " {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 
@@ -177,7 +211,6 @@ func TestBombsKillOnlyTheChild(t *testing.T) {
 		{"hog", "needed more than 64 MiB of memory", small},
 		{"spin", "of processor time", small},
 		{"sleep", "took longer than 300ms", short},
-		{"large", "larger than the limit of 4 MiB", small},
 		{"exit", "exit status 7", small},
 	} {
 		t.Run(c.job, func(t *testing.T) {
@@ -203,7 +236,7 @@ func TestCancelledAndClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.AfterFunc(20*time.Millisecond, cancel)
-	if err := w.Do(ctx, "sleep", nil, nil); !errors.Is(err, context.Canceled) {
+	if _, err := w.Do(ctx, []byte("sleep"), nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	p.Put(w)
@@ -223,7 +256,7 @@ func TestCancelledAfterItsJob(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = w.Do(ctx, "echo a", new(string), nil)
+		_, err = w.Do(ctx, []byte("echo a"), nil, nil)
 		cancel()
 		p.Put(w)
 		if err != nil {

@@ -1,9 +1,9 @@
 package sandbox
 
 import (
+	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -27,13 +28,19 @@ type Worker struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	out    io.ReadCloser
-	stderr *tail
+	// buffered reads from out.
+	buffered *bufio.Reader
+	stderr   *tail
+	// Held is the caller's to remember what the child holds from earlier jobs.
+	Held any
 	// Unconfined says what part of the confinement is missing, if any.
 	Unconfined string
 
 	exited chan struct{}
 	jobs   int
 	broken bool
+	// began is when the job, or the part that is worked on, began; Unix time in ns.
+	began  atomic.Int64
 	killed sync.Once
 	// reason is why the parent killed it; guarded by killed, read after exited.
 	reason string
@@ -58,17 +65,13 @@ func start(exe []string, env []string, l Limits) (*Worker, error) {
 		return nil, err
 	}
 	stop := time.AfterFunc(maxStart, func() { w.kill("it did not start") })
-	f, err := readFrame(w.out, l.Output)
+	f, err := readFrame(w.buffered, l.Output)
 	stop.Stop()
-	var hello ready
-	if err == nil && f.Kind == frameReady {
-		err = json.Unmarshal(f.Body, &hello)
-	}
-	if err != nil || f.Kind != frameReady {
+	if err != nil || f.kind != frameReady {
 		w.Close()
 		return nil, fmt.Errorf("%s did not start as a render child: %s", exe[0], strings.TrimSpace(w.stderr.String()))
 	}
-	w.Unconfined = hello.Unconfined
+	w.Unconfined = string(f.body)
 	return w, nil
 }
 
@@ -87,7 +90,7 @@ func spawn(exe []string, env []string, l Limits, namespaces uintptr) (*Worker, e
 	if err != nil {
 		return nil, err
 	}
-	w.out, w.cmd.Stdout = out, childOut
+	w.out, w.buffered, w.cmd.Stdout = out, bufio.NewReaderSize(out, trusted), childOut
 	err = w.cmd.Start()
 	childOut.Close()
 	if err != nil {
@@ -101,10 +104,13 @@ func spawn(exe []string, env []string, l Limits, namespaces uintptr) (*Worker, e
 	return w, nil
 }
 
-// Do hands the child a job and answers its questions until it is done. The result is
-// decoded into result. A *Death means that the job is to blame and the child is gone.
-func (w *Worker) Do(ctx context.Context, job, result any, answer func(question json.RawMessage) (any, error)) (err error) {
+// Do hands the child a job, answers its questions and takes the parts of its result as
+// they come, until it is done. A part that exceeds the output limit comes as a *Death; the
+// job goes on. A *Death that is returned means that the job, after the parts that came, is
+// to blame; the child is gone, unless it was the end of the result that was too large.
+func (w *Worker) Do(ctx context.Context, job []byte, answer func(question []byte) ([]byte, error), part func([]byte, error)) (result []byte, err error) {
 	w.jobs++
+	w.began.Store(time.Now().UnixNano())
 	done, watched := make(chan struct{}), make(chan struct{})
 	go func() { defer close(watched); w.watch(ctx, done) }()
 	// What watches this job must be gone before the child has another one to be killed in.
@@ -116,38 +122,35 @@ func (w *Worker) Do(ctx context.Context, job, result any, answer func(question j
 		}
 	}()
 	if err := writeFrame(w.in, frameJob, job, w.limits.Output*2); err != nil {
-		return w.death(ctx, err)
+		return nil, w.death(ctx, err)
 	}
 	for {
-		f, err := readFrame(w.out, w.limits.Output)
+		f, err := readFrame(w.buffered, w.limits.Output)
 		if err != nil {
-			return w.death(ctx, err)
+			return nil, w.death(ctx, err)
 		}
-		switch f.Kind {
+		switch f.kind {
 		case frameAsk:
-			var o outcome
-			if o.Result, err = answer(f.Body); err != nil {
-				o = outcome{Error: cut(err.Error())}
+			kind := frameAnswer
+			body, err := answer(f.body)
+			if err != nil {
+				kind, body = frameRefusal, []byte(cut(err.Error()))
 			}
-			if err := writeFrame(w.in, frameAnswer, o, w.limits.Output*2); err != nil {
-				return w.death(ctx, err)
+			if err := writeFrame(w.in, kind, body, w.limits.Output*2); err != nil {
+				return nil, w.death(ctx, err)
 			}
+		case framePart:
+			w.began.Store(time.Now().UnixNano())
+			part(f.body, nil)
 		case frameTooLarge:
-			return &Death{Reason: fmt.Sprintf("its result is larger than the limit of %d MiB", w.limits.Output>>20)}
+			w.began.Store(time.Now().UnixNano())
+			part(nil, &Death{Reason: fmt.Sprintf("its result is larger than the limit of %d MiB", w.limits.Output>>20)})
 		case frameDone:
-			var o struct {
-				Result json.RawMessage `json:"result"`
-				Error  string          `json:"error"`
-			}
-			if err := json.Unmarshal(f.Body, &o); err != nil {
-				return w.death(ctx, err)
-			}
-			if o.Error != "" {
-				return errors.New(o.Error)
-			}
-			return json.Unmarshal(o.Result, result)
+			return f.body, nil
+		case frameFailed:
+			return nil, errors.New(string(f.body))
 		default:
-			return w.death(ctx, fmt.Errorf("unexpected frame %q", f.Kind))
+			return nil, w.death(ctx, fmt.Errorf("unexpected frame %q", f.kind))
 		}
 	}
 }
@@ -167,8 +170,12 @@ func (w *Worker) watch(ctx context.Context, done <-chan struct{}) {
 			w.kill("cancelled")
 			return
 		case <-wall.C:
-			w.kill(fmt.Sprintf("took longer than %s", w.limits.Wall))
-			return
+			left := time.Until(time.Unix(0, w.began.Load()).Add(w.limits.Wall))
+			if left <= 0 {
+				w.kill(fmt.Sprintf("took longer than %s", w.limits.Wall))
+				return
+			}
+			wall.Reset(left)
 		case <-look.C:
 			if w.resident() > w.limits.Memory+processItself {
 				w.kill(tooMuchMemory(w.limits))

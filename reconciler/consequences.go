@@ -6,29 +6,83 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "github.com/openshift/api/apps/v1"
+	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// addConsequences says what follows from a plan for what runs now.
+// addConsequences says what follows from a plan for what runs now, and reports what a quota
+// does not allow.
 func (p *planner) addConsequences(ctx context.Context, plan *Plan) error {
-	pods := map[string][]corev1.Pod{}
-	for _, s := range plan.Steps {
-		ns := s.desired.GetNamespace()
-		if _, seen := pods[ns]; seen || ns == "" || s.desired.GetKind() != "DeploymentConfig" {
-			continue
-		}
-		var list corev1.PodList
-		if err := p.client.List(ctx, &list, client.InNamespace(ns)); err != nil {
-			return fmt.Errorf("read the pods of %s: %w", ns, err)
-		}
-		pods[ns] = list.Items
+	if plan.Empty() {
+		return nil
 	}
+	l := &neighbours{client: p.client, projects: map[string]*project{}}
 	for _, s := range plan.Steps {
-		plan.Consequences = append(plan.Consequences, consequences(s, pods[s.desired.GetNamespace()])...)
+		said, err := l.consequences(ctx, plan, s)
+		if err != nil {
+			return err
+		}
+		plan.Consequences = append(plan.Consequences, said...)
 	}
-	return nil
+	return l.quotas(ctx, plan)
+}
+
+// neighbours are the objects around those of a plan, read where a step asks for them.
+type neighbours struct {
+	client   client.Client
+	projects map[string]*project
+	routes   *routev1.RouteList
+}
+
+// project is what is live in one project.
+type project struct {
+	pods        []corev1.Pod
+	deployments []appsv1.DeploymentConfig
+}
+
+func (l *neighbours) project(ctx context.Context, name string) (*project, error) {
+	if p, read := l.projects[name]; read || name == "" {
+		return p, nil
+	}
+	var pods corev1.PodList
+	var deployments appsv1.DeploymentConfigList
+	for _, list := range []client.ObjectList{&pods, &deployments} {
+		if err := l.client.List(ctx, list, client.InNamespace(name)); err != nil {
+			return nil, fmt.Errorf("read what runs in %s: %w", name, err)
+		}
+	}
+	l.projects[name] = &project{pods.Items, deployments.Items}
+	return l.projects[name], nil
+}
+
+func (l *neighbours) consequences(ctx context.Context, plan *Plan, s Step) ([]string, error) {
+	switch s.desired.GetKind() {
+	case "DeploymentConfig":
+		if s.Action == Create {
+			return nil, nil
+		}
+		p, err := l.project(ctx, s.desired.GetNamespace())
+		if err != nil {
+			return nil, err
+		}
+		return consequences(s, p.pods), nil
+	case "ConfigMap", "Secret":
+		if s.Action == Create {
+			return nil, nil
+		}
+		p, err := l.project(ctx, s.desired.GetNamespace())
+		if err != nil {
+			return nil, err
+		}
+		return staleConsequences(plan, s, p), nil
+	case "Route":
+		taken, err := l.claimed(ctx, plan, s)
+		return append(consequences(s, nil), taken...), err
+	}
+	return consequences(s, nil), nil
 }
 
 // consequences is what one step does to what runs, in sentences. pods are those of
@@ -46,11 +100,19 @@ func consequences(s Step, pods []corev1.Pod) []string {
 			return []string{"starts the first build of " + s.desired.GetName()}
 		}
 	case "PersistentVolumeClaim":
-		if s.Action == Prune {
+		if s.Action == Prune || s.Action == Replace {
 			return []string{"releases volume claim " + s.desired.GetName() + ": its data may be lost"}
 		}
+	case "PersistentVolume":
+		if s.Action == Prune || s.Action == Replace {
+			return []string{"gives up volume " + s.desired.GetName() + ": claims that are bound to it lose it"}
+		}
+	case "Pod":
+		if s.Action != Create {
+			return []string{"stops pod " + s.desired.GetName()}
+		}
 	case "Project":
-		if s.Action == Prune {
+		if s.Action == Prune || s.Action == Replace {
 			return []string{"deletes project " + s.desired.GetName() + " with everything in it"}
 		}
 	case "Application":
@@ -68,6 +130,8 @@ func deploymentConsequences(s Step, pods []corev1.Pod) []string {
 		return nil
 	case Prune:
 		return []string{fmt.Sprintf("stops %s of %s%s", count(len(pods), "pod"), name, onNodes(pods))}
+	case Replace:
+		return []string{fmt.Sprintf("stops %s of %s%s, then starts them anew", count(len(pods), "pod"), name, onNodes(pods))}
 	}
 	var out []string
 	replicas := ""
@@ -83,11 +147,26 @@ func deploymentConsequences(s Step, pods []corev1.Pod) []string {
 	if replicas != "" {
 		out = append(out, replicas)
 	}
+	out = append(out, imageConsequences(s)...)
 	if rolls && hasConfigChange(s.desired) {
 		out = append(out, fmt.Sprintf("rolls out %s: replaces %s%s", name, count(len(pods), "pod"), onNodes(pods)))
 	}
 	return out
 }
+
+// imageConsequences says which containers run another image. Those that a trigger sets are
+// none of git's.
+func imageConsequences(s Step) []string {
+	var out []string
+	for _, f := range s.Fields {
+		if strings.HasPrefix(f.Path, "spec.template.spec.") && strings.HasSuffix(f.Path, ".image") && f.Old != "" && f.New != "" {
+			out = append(out, fmt.Sprintf("runs image %s in %s instead of %s", unquoted(f.New), s.desired.GetName(), unquoted(f.Old)))
+		}
+	}
+	return out
+}
+
+func unquoted(s string) string { return strings.Trim(s, `"`) }
 
 func routeConsequences(s Step) []string {
 	host, _, _ := unstructured.NestedString(s.desired.Object, "spec", "host")

@@ -186,9 +186,10 @@ func (r *Reconciler) before(ctx context.Context, plan *Plan, t turn, checker *he
 	return fmt.Sprintf("%s waits for the health of %s: %s", t, first, list(sick)), failed, nil
 }
 
-// waitsItself are kinds that no later stage waits for: whoever uses one waits for it alone,
-// so that a repository that cannot be reached holds up its own applications and no other.
-var waitsItself = map[string]bool{"GitRepository": true}
+// waitsItself are kinds that no later stage waits for: whoever uses one waits for it alone.
+// A repository that cannot be reached holds up its own applications and no other, and a
+// claim may be bound only when the first pod wants it.
+var waitsItself = map[string]bool{"GitRepository": true, "PersistentVolumeClaim": true}
 
 // pruneInTurn deletes turn by turn. Nobody waits for the end of the last one.
 func (r *Reconciler) pruneInTurn(ctx context.Context, plan *Plan, a *advance) error {

@@ -3,6 +3,7 @@ package sources
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -112,7 +113,7 @@ func (s *Sources) look(ctx context.Context, p place) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
-	return outcome{tags: tags(seen), artifact: &v1alpha1.GitArtifact{
+	out := outcome{tags: tags(seen), artifact: &v1alpha1.GitArtifact{
 		Revision: t.revision(),
 		Commit:   rev.Commit,
 		Author:   rev.Author,
@@ -120,6 +121,8 @@ func (s *Sources) look(ctx context.Context, p place) outcome {
 		When:     metav1.NewTime(rev.When).Rfc3339Copy(),
 		Signer:   signer,
 	}}
+	out.compare(p)
+	return out
 }
 
 // cut keeps a status small whatever a commit says.
@@ -141,11 +144,11 @@ func (s *Sources) write(ctx context.Context, p place, repo *v1alpha1.GitReposito
 	if err := s.Client.Status().Update(ctx, repo); err != nil {
 		return err
 	}
-	s.tell(p, repo, was.Artifact, o)
+	s.tell(repo, was.Artifact, o)
 	return nil
 }
 
-func (s *Sources) tell(p place, repo *v1alpha1.GitRepository, was *v1alpha1.GitArtifact, o outcome) {
+func (s *Sources) tell(repo *v1alpha1.GitRepository, was *v1alpha1.GitArtifact, o outcome) {
 	log := s.Log.With("gitrepository", client.ObjectKeyFromObject(repo).String())
 	event := func(kind, reason, format string, args ...any) {
 		if s.Events != nil {
@@ -160,11 +163,29 @@ func (s *Sources) tell(p place, repo *v1alpha1.GitRepository, was *v1alpha1.GitA
 		subject, _, _ := strings.Cut(o.artifact.Message, "\n")
 		log.Info("new revision", "revision", o.artifact.Revision)
 		event(corev1.EventTypeNormal, "NewArtifact", "stored artifact for commit '%s' (%s)", subject, o.artifact.Revision)
-		if was != nil && artifactName(was.Revision) == artifactName(o.artifact.Revision) && isHash(was.Commit) {
-			if yes, sure := p.mirror.descends(plumbing.NewHash(o.artifact.Commit), plumbing.NewHash(was.Commit)); sure && !yes {
-				event(corev1.EventTypeWarning, "HistoryRewritten", "%s does not follow on %s: the history was rewritten", o.artifact.Revision, was.Commit)
-			}
+		switch {
+		case o.rewritten == "":
+		case o.uncertain:
+			event(corev1.EventTypeNormal, ReasonHistoryUnknown, "%s", o.rewritten)
+		default:
+			event(corev1.EventTypeWarning, ReasonHistoryRewritten, "%s", o.rewritten)
 		}
+	}
+}
+
+// compare notes whether the branch was rewritten since the last look.
+func (o *outcome) compare(p place) {
+	was, now := p.repo.Status.Artifact, o.artifact
+	if was == nil || was.Commit == now.Commit || artifactName(was.Revision) != artifactName(now.Revision) || !isHash(was.Commit) {
+		return
+	}
+	yes, sure := p.mirror.descends(plumbing.NewHash(now.Commit), plumbing.NewHash(was.Commit))
+	switch {
+	case yes:
+	case sure:
+		o.rewritten = fmt.Sprintf("%s does not follow on %s: the history was rewritten", now.Revision, was.Commit)
+	default:
+		o.rewritten, o.uncertain = fmt.Sprintf("whether %s follows on %s cannot be told from the history that is fetched", now.Revision, was.Commit), true
 	}
 }
 

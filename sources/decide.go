@@ -20,6 +20,14 @@ import (
 // ConditionReady is the condition that says whether the last look went well.
 const ConditionReady = "Ready"
 
+// ConditionRewritten is there, and True, from when a branch was found to be rewritten until
+// the next commit that follows on what was there before.
+const (
+	ConditionRewritten     = "Rewritten"
+	ReasonHistoryRewritten = "HistoryRewritten"
+	ReasonHistoryUnknown   = "HistoryUnknown"
+)
+
 // Reasons of the Ready condition, named as Flux names them.
 const (
 	ReasonSucceeded            = "Succeeded"
@@ -59,6 +67,10 @@ type outcome struct {
 	// artifact is what was found, nil on an error.
 	artifact *v1alpha1.GitArtifact
 	tags     []v1alpha1.GitTag
+	// rewritten says, in words, that the artifact does not follow on the one before; or, if
+	// uncertain, that nobody can tell. Empty: it does, or there was none.
+	rewritten string
+	uncertain bool
 }
 
 // due says whether it is time to look, and if not, how long from now.
@@ -118,6 +130,13 @@ func decide(repo *v1alpha1.GitRepository, o outcome, now time.Time) v1alpha1.Git
 			ready.Message += "; " + status.Artifact.Revision + " stays in force"
 		}
 	} else {
+		if status.Artifact == nil || status.Artifact.Commit != o.artifact.Commit {
+			meta.RemoveStatusCondition(&status.Conditions, ConditionRewritten)
+			if o.rewritten != "" && !o.uncertain {
+				meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: ConditionRewritten, Status: metav1.ConditionTrue, ObservedGeneration: repo.Generation,
+					LastTransitionTime: ready.LastTransitionTime, Reason: ReasonHistoryRewritten, Message: o.rewritten})
+			}
+		}
 		status.Artifact, status.Tags = o.artifact, o.tags
 		ready.Status, ready.Reason = metav1.ConditionTrue, ReasonSucceeded
 		ready.Message = fmt.Sprintf("stored artifact for revision '%s'", o.artifact.Revision)

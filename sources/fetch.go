@@ -208,6 +208,9 @@ func (r *Mirror) bring(ctx context.Context, session transport.UploadPackSession,
 		}
 	}
 	req.Haves = r.haves()
+	if err := r.cut(req, adv); err != nil {
+		return err
+	}
 	res, err := session.UploadPack(ctx, req)
 	if errors.Is(err, transport.ErrEmptyUploadPackRequest) {
 		return r.complete(wants)
@@ -224,6 +227,9 @@ func (r *Mirror) bring(ctx context.Context, session transport.UploadPackSession,
 		pack = sideband.NewDemuxer(sideband.Sideband, res)
 	}
 	if err := r.objects.receive(pack, r.owner.opts.MaxPackBytes); err != nil {
+		return err
+	}
+	if err := r.ends(res.ShallowUpdate); err != nil {
 		return err
 	}
 	return r.complete(wants)

@@ -17,6 +17,8 @@ type Mirror struct {
 	owner   *Mirrors
 	dir     string
 	objects *objects
+	// depth is how many commits of history a fetch brings; 0: all.
+	depth int
 
 	// network is held, as a token, by the one fetch or push that is under way.
 	network chan struct{}
@@ -31,7 +33,7 @@ type Mirror struct {
 	lastErr   error
 }
 
-func openMirror(owner *Mirrors, dir string, l Location) (*Mirror, error) {
+func openMirror(owner *Mirrors, dir string, l Location, depth int) (*Mirror, error) {
 	for _, sub := range []string{"objects/pack", "objects/info", "refs"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, err
@@ -55,7 +57,10 @@ func openMirror(owner *Mirrors, dir string, l Location) (*Mirror, error) {
 		}
 		known, store = refs{names: map[string]plumbing.Hash{}, peeled: map[string]plumbing.Hash{}}, openObjects(dir)
 	}
-	return &Mirror{owner: owner, dir: dir, refs: known, objects: store, network: make(chan struct{}, 1), extra: map[string]bool{}}, nil
+	if store.shallows.all, err = readShallows(dir); err != nil {
+		return nil, errors.Join(err, store.close())
+	}
+	return &Mirror{owner: owner, dir: dir, depth: depth, refs: known, objects: store, network: make(chan struct{}, 1), extra: map[string]bool{}}, nil
 }
 
 // current is what the references were at the last good look.

@@ -77,14 +77,21 @@ func NewMirrors(dir string, opts Options) (*Mirrors, error) {
 
 // Open is the mirror of a repository, empty if it was never fetched. scope is the
 // project whose credentials fetch it, empty if it needs none.
-func (m *Mirrors) Open(l Location, scope string) (*Mirror, error) {
+func (m *Mirrors) Open(l Location, scope string) (*Mirror, error) { return m.OpenShallow(l, scope, 0) }
+
+// OpenShallow is Open of a mirror whose fetches bring depth commits of history; 0: all.
+// Each depth has a mirror of its own.
+func (m *Mirrors) OpenShallow(l Location, scope string, depth int) (*Mirror, error) {
 	name := l.folder(scope)
+	if depth > 0 {
+		name = l.folder(fmt.Sprintf("%s\x00%d", scope, depth))
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r, ok := m.open[name]; ok {
 		return r, nil
 	}
-	r, err := openMirror(m, filepath.Join(m.dir, name), l)
+	r, err := openMirror(m, filepath.Join(m.dir, name), l, depth)
 	if err != nil {
 		return nil, fmt.Errorf("mirror of %s: %w", l, err)
 	}

@@ -40,6 +40,8 @@ type objects struct {
 	store   *filesystem.Storage
 	trees   map[plumbing.Hash]*tree
 	commits map[plumbing.Hash]*object.Commit
+
+	shallows shallows
 }
 
 func openObjects(dir string) *objects {
@@ -261,6 +263,3 @@ func inflated(pack []byte) (count uint32, small bool) {
 	}
 	return count, true
 }
-
-// isShallow says whether a commit's parents were left out of a fetch with a depth.
-func (o *objects) isShallow(h plumbing.Hash) bool { return false }

@@ -32,8 +32,8 @@ func (r *Mirror) requested(head plumbing.Hash, id string) (plumbing.Hash, error)
 	for queue := []plumbing.Hash{head}; len(queue) > 0 && len(seen) <= maxRequestSearch; queue = queue[1:] {
 		c, err := r.objects.commit(queue[0])
 		if err != nil {
-			if r.objects.isShallow(queue[0]) {
-				continue
+			if r.depth > 0 && queue[0] != head {
+				continue // beyond the depth of the fetches
 			}
 			return plumbing.ZeroHash, err
 		}

@@ -132,7 +132,7 @@ func (s *Sources) place(ctx context.Context, repo *v1alpha1.GitRepository) (plac
 	if p.policy, p.keys, p.policyErr = s.policy(ctx, repo); errors.Is(p.policyErr, errRead) {
 		return p, p.policyErr
 	}
-	p.mirror, err = s.Mirrors.Open(p.location, p.creds.Scope)
+	p.mirror, err = s.Mirrors.OpenShallow(p.location, p.creds.Scope, repo.Spec.Depth)
 	return p, err
 }
 
@@ -318,6 +318,10 @@ func (s *Sources) Commit(ctx context.Context, req api.CommitRequest) (string, er
 	return s.commit(ctx, req, func(context.Context, place) (change, error) { return contents(req.Changes), nil })
 }
 
+// writeDepth is how much history a commit is made on at least: enough to find the one
+// that was made for the same request before others went on.
+const writeDepth = 100
+
 func (s *Sources) commit(ctx context.Context, req api.CommitRequest, prepare func(context.Context, place) (change, error)) (string, error) {
 	p, err := s.find(ctx, req.Repository)
 	if err != nil {
@@ -338,6 +342,11 @@ func (s *Sources) commit(ctx context.Context, req api.CommitRequest, prepare fun
 	}
 	if req.Base == "" {
 		req.Base = follows
+	}
+	if depth := p.repo.Spec.Depth; depth > 0 && depth < writeDepth {
+		if p.mirror, err = s.Mirrors.OpenShallow(p.location, p.creds.Scope, writeDepth); err != nil {
+			return "", fmt.Errorf("gitrepository %s: %w", req.Repository, err)
+		}
 	}
 	var commit string
 	var made bool

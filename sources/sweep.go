@@ -99,7 +99,7 @@ func (o *objects) readable(c *object.Commit) error {
 
 // discard gives up a damaged object store, so that the next fetch brings everything.
 func discard(dir string) error {
-	for _, name := range []string{"packed-refs", "objects"} {
+	for _, name := range []string{"packed-refs", "shallow", "objects"} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return err
 		}

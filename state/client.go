@@ -30,6 +30,7 @@ type Client struct {
 	seal     *sealer
 	opts     Options
 	events   *expiry
+	hubs     *hubs
 	log      *slog.Logger
 	embedded bool
 	life     context.Context
@@ -38,7 +39,8 @@ type Client struct {
 var _ client.WithWatch = (*Client)(nil)
 
 func newClient(life context.Context, kv *clientv3.Client, seal *sealer, o Options, embedded bool) *Client {
-	c := &Client{kv: kv, seal: seal, opts: o, log: o.Log, embedded: embedded, life: life}
+	c := &Client{kv: kv, seal: seal, opts: o, log: o.Log, embedded: embedded, life: life,
+		hubs: &hubs{all: map[string]*hub{}}}
 	c.events = &expiry{kv: kv, ttl: o.EventTTL, now: time.Now}
 	return c
 }

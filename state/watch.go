@@ -6,8 +6,8 @@ import (
 	"reflect"
 	"strconv"
 	"sync/atomic"
+	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/metadata"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,6 +21,8 @@ import (
 // Watch implements client.WithWatch. From a resourceVersion in the raw options it sends what
 // happened after it; without one it first sends an Added event for each existing object. An object
 // that stops matching the selectors is Deleted. Deleted events carry the object as it last was.
+// Where one transaction wrote several objects of the kind at just the revision asked from (see
+// ApplyMany), they are sent again: the caller may have been cut off in the midst of them.
 // Where the revision is compacted away the watch ends with an Error event, 410 Expired: list anew.
 // With AllowWatchBookmarks, a Bookmark comes about every minute of silence.
 func (c *Client) Watch(ctx context.Context, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
@@ -40,7 +42,7 @@ func (c *Client) Watch(ctx context.Context, list client.ObjectList, opts ...clie
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	context.AfterFunc(c.life, cancel)
-	w := &watcher{c: c, k: k, scan: s, proto: prototype(list), out: make(chan watch.Event, 64), cancel: cancel,
+	w := &watcher{c: c, k: k, scan: s, typ: itemType(list), out: make(chan watch.Event, 64), cancel: cancel,
 		bookmarks: raw.AllowWatchBookmarks}
 	if raw.SendInitialEvents != nil && *raw.SendInitialEvents {
 		w.initial, w.marked = true, raw.AllowWatchBookmarks
@@ -49,6 +51,9 @@ func (c *Client) Watch(ctx context.Context, list client.ObjectList, opts ...clie
 		return nil, err
 	} else if w.rev == 0 {
 		w.initial = true
+	} else {
+		w.resumed = w.rev
+		w.rev--
 	}
 	go w.run(ctx)
 	return w, nil
@@ -65,8 +70,8 @@ func parseRevision(s string) (int64, error) {
 	return rev, nil
 }
 
-// prototype makes empty objects of the Go type that a list's items have.
-func prototype(list client.ObjectList) func() client.Object {
+// itemType is the Go type that a list's items have.
+func itemType(list client.ObjectList) reflect.Type {
 	ptr, err := meta.GetItemsPtr(list)
 	if err != nil {
 		panic(err) // every client.ObjectList has items
@@ -75,22 +80,29 @@ func prototype(list client.ObjectList) func() client.Object {
 	if typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
 	}
-	return func() client.Object { return reflect.New(typ).Interface().(client.Object) }
+	return typ
 }
 
 // watcher is one watch. Its goroutine alone writes to out and closes it.
 type watcher struct {
-	c         *Client
-	k         *kindInfo
-	scan      *scan
-	proto     func() client.Object
-	out       chan watch.Event
-	cancel    context.CancelFunc
-	rev       int64
+	c      *Client
+	k      *kindInfo
+	scan   *scan
+	typ    reflect.Type
+	out    chan watch.Event
+	cancel context.CancelFunc
+	// rev: all up to this revision has been sent.
+	rev int64
+	// told is the last revision that the caller can know of.
+	told int64
+	// resumed is the revision that the caller has seen at least some of; 0: none.
+	resumed   int64
 	initial   bool
 	marked    bool
 	bookmarks bool
 }
+
+func (w *watcher) proto() client.Object { return reflect.New(w.typ).Interface().(client.Object) }
 
 func (w *watcher) ResultChan() <-chan watch.Event { return w.out }
 func (w *watcher) Stop()                          { w.cancel() }
@@ -109,6 +121,11 @@ func (w *watcher) run(ctx context.Context) {
 
 func (w *watcher) send(ctx context.Context, ev watch.Event) bool {
 	select {
+	case w.out <- ev: // much cheaper than what follows
+		return true
+	default:
+	}
+	select {
 	case w.out <- ev:
 		return true
 	case <-ctx.Done():
@@ -116,42 +133,130 @@ func (w *watcher) send(ctx context.Context, ev watch.Event) bool {
 	}
 }
 
+// follow sends what happens after rev, until ctx ends.
 func (w *watcher) follow(ctx context.Context) error {
 	if w.initial {
 		if err := w.existing(ctx); err != nil {
 			return err
 		}
 	}
-	opts := []clientv3.OpOption{clientv3.WithRange(w.scan.end), clientv3.WithRev(w.rev + 1), clientv3.WithPrevKV()}
-	if w.bookmarks {
-		opts = append(opts, clientv3.WithProgressNotify())
+	for ctx.Err() == nil {
+		var err error
+		if h, place := w.c.join(w.k, w.rev); h != nil {
+			err = w.shared(ctx, h, place)
+		} else {
+			err = w.alone(ctx)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	etcd := clientv3.WithRequireLeader(ctx)
-	if w.c.embedded {
-		etcd = ownStream(ctx)
-	}
-	for resp := range w.c.kv.Watch(etcd, w.scan.from, opts...) {
-		if resp.CompactRevision != 0 {
-			return apierrors.NewResourceExpired(fmt.Sprintf("watch %s: revision %d is no longer kept (oldest is %d), list anew",
-				w.k.Resource, w.rev, resp.CompactRevision))
-		}
-		if err := resp.Err(); err != nil {
-			return fmt.Errorf("watch %s: %w", w.k.Resource, err)
-		}
-		if w.bookmarks && resp.IsProgressNotify() && !w.bookmark(ctx, resp.Header.Revision, nil) {
-			return nil
-		}
-		for _, e := range resp.Events {
-			ev, ok, err := w.event(e)
-			if err != nil {
+	return nil
+}
+
+// shared follows the kind's hub from a place on, until the hub has ended or was too fast.
+func (w *watcher) shared(ctx context.Context, h *hub, place uint64) error {
+	defer w.c.leave(w.k, h)
+	silence := time.NewTimer(w.c.opts.bookmarkEvery)
+	defer silence.Stop()
+	for {
+		t := h.take(place)
+		if len(t.changes) > 0 {
+			if sent, err := w.changes(ctx, t.changes); err != nil || ctx.Err() != nil {
 				return err
+			} else if sent {
+				silence.Reset(w.c.opts.bookmarkEvery)
 			}
-			if ok && !w.send(ctx, ev) {
+			w.rev, place = t.rev, place+uint64(len(t.changes))
+			continue
+		}
+		if t.lost {
+			// A hub that has ended may be one whose revision was compacted; etcd tells each watcher by itself.
+			return w.alone(ctx)
+		}
+		w.rev = max(w.rev, t.rev)
+		select {
+		case <-t.news:
+		case <-ctx.Done():
+			return nil
+		case <-silence.C:
+			silence.Reset(w.c.opts.bookmarkEvery)
+			// Without news of a later revision there is nothing to tell.
+			if w.bookmarks && w.rev > w.told && !w.bookmark(ctx, nil) {
 				return nil
 			}
 		}
 	}
+}
+
+// alone follows etcd by itself, until all that is not yet sent is kept by the kind's hub.
+func (w *watcher) alone(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for resp := range w.c.follow(ctx, w.scan.from, w.scan.end, w.rev+1) {
+		switch {
+		case resp.CompactRevision != 0 && resp.CompactRevision == w.resumed+1:
+			w.rev, w.resumed = w.resumed, 0
+			return nil
+		case resp.CompactRevision != 0:
+			return apierrors.NewResourceExpired(fmt.Sprintf("watch %s: revision %d is no longer kept (oldest is %d), list anew",
+				w.k.Resource, max(w.rev, w.resumed), resp.CompactRevision))
+		case resp.Err() != nil:
+			return fmt.Errorf("watch %s: %w", w.k.Resource, resp.Err())
+		case resp.IsProgressNotify():
+			w.rev = max(w.rev, resp.Header.Revision)
+			if w.bookmarks && w.rev > w.told && !w.bookmark(ctx, nil) {
+				return nil
+			}
+		default:
+			changes := make([]*change, len(resp.Events))
+			for i, e := range resp.Events {
+				changes[i] = newChange(e)
+			}
+			if _, err := w.changes(ctx, changes); err != nil || ctx.Err() != nil {
+				return err
+			}
+			w.rev = max(w.rev, changes[len(changes)-1].Kv.ModRevision)
+		}
+		if w.c.keeps(w.k, w.rev) {
+			return nil
+		}
+	}
 	return nil
+}
+
+// changes sends those changes that the watch is about, whole revisions of them.
+func (w *watcher) changes(ctx context.Context, changes []*change) (sent bool, err error) {
+	again := 0
+	for _, e := range changes {
+		if e.Kv.ModRevision > w.resumed {
+			break
+		}
+		if e.Kv.ModRevision == w.resumed && w.covers(e) {
+			again++
+		}
+	}
+	for _, e := range changes {
+		if !w.covers(e) || e.Kv.ModRevision <= w.rev || e.Kv.ModRevision == w.resumed && again == 1 {
+			continue
+		}
+		ev, ok, err := w.event(e)
+		if err != nil {
+			return sent, err
+		}
+		if !ok {
+			continue
+		}
+		if !w.send(ctx, ev) {
+			return sent, nil
+		}
+		sent, w.told = true, e.Kv.ModRevision
+	}
+	return sent, nil
+}
+
+func (w *watcher) covers(e *change) bool {
+	return e.key >= w.scan.from && e.key < w.scan.end
 }
 
 // ownStream gives a watch of the embedded etcd a stream of its own. etcd's client puts watches whose
@@ -183,14 +288,16 @@ func (w *watcher) existing(ctx context.Context) error {
 			}
 		}
 	}
-	w.rev = w.scan.rev
+	w.rev, w.told = w.scan.rev, w.scan.rev
 	if w.marked {
-		w.bookmark(ctx, w.rev, map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+		w.bookmark(ctx, map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 	}
 	return nil
 }
 
-func (w *watcher) bookmark(ctx context.Context, rev int64, annotations map[string]string) bool {
+func (w *watcher) bookmark(ctx context.Context, annotations map[string]string) bool {
+	rev := max(w.rev, w.resumed)
+	w.told = rev
 	obj := w.proto()
 	if u, ok := obj.(runtime.Unstructured); ok {
 		u.SetUnstructuredContent(map[string]any{})
@@ -202,46 +309,67 @@ func (w *watcher) bookmark(ctx context.Context, rev int64, annotations map[strin
 }
 
 // event translates a change of a key into what it means under the selectors.
-func (w *watcher) event(e *clientv3.Event) (watch.Event, bool, error) {
+func (w *watcher) event(e *change) (watch.Event, bool, error) {
 	if e.Type == clientv3.EventTypeDelete {
-		return w.deleted(e.PrevKv, e.Kv)
+		return w.deleted(e)
 	}
-	obj := w.proto()
-	now, err := w.c.loadMatching(w.k, e.Kv, obj, w.scan.match)
+	obj, now, err := w.selected(e, false)
 	switch {
 	case err != nil:
 		return watch.Event{}, false, err
 	case e.IsCreate():
-		return watch.Event{Type: watch.Added, Object: obj}, now, nil
+		return copied(watch.Added, obj, now)
 	case w.scan.match.all():
-		return watch.Event{Type: watch.Modified, Object: obj}, true, nil
+		return copied(watch.Modified, obj, true)
 	}
 	before := true // where the value before is no longer kept, assume that it was known
 	if e.PrevKv != nil {
-		if before, err = w.c.loadMatching(w.k, e.PrevKv, w.proto(), w.scan.match); err != nil {
+		if _, before, err = w.selected(e, true); err != nil {
 			return watch.Event{}, false, err
 		}
 	}
 	switch {
 	case now && before:
-		return watch.Event{Type: watch.Modified, Object: obj}, true, nil
+		return copied(watch.Modified, obj, true)
 	case now:
-		return watch.Event{Type: watch.Added, Object: obj}, true, nil
+		return copied(watch.Added, obj, true)
 	case before:
-		return w.deleted(e.PrevKv, e.Kv)
+		return w.deleted(e)
 	}
 	return watch.Event{}, false, nil
 }
 
+// copied is an event with an object of the watcher's own, if there is one.
+func copied(typ watch.EventType, obj client.Object, ok bool) (watch.Event, bool, error) {
+	if !ok {
+		return watch.Event{}, false, nil
+	}
+	return watch.Event{Type: typ, Object: obj.DeepCopyObject()}, true, nil
+}
+
+// selected is a change's value, which others share, and whether the watch selects it.
+func (w *watcher) selected(e *change, prev bool) (client.Object, bool, error) {
+	obj, err := e.object(w.c, w.k, prev, w.typ)
+	if err != nil {
+		return nil, false, err
+	}
+	if _, meta := obj.(*metav1.PartialObjectMetadata); meta && w.scan.match.needsBody() {
+		whole, err := e.object(w.c, w.k, prev, w.k.typ)
+		return obj, err == nil && w.scan.match.matches(whole), err
+	}
+	return obj, w.scan.match.matches(obj), nil
+}
+
 // deleted sends the object as it was, or only its name where the value is no longer kept.
-func (w *watcher) deleted(prev, kv *mvccpb.KeyValue) (watch.Event, bool, error) {
-	obj := w.proto()
+func (w *watcher) deleted(e *change) (watch.Event, bool, error) {
+	var obj client.Object
 	selected := true
-	if prev == nil {
-		name, err := nameIn(w.c.opts.Prefix, w.k.Kind, string(kv.Key))
+	if e.PrevKv == nil {
+		name, err := nameIn(w.c.opts.Prefix, w.k.Kind, string(e.Kv.Key))
 		if err != nil {
 			return watch.Event{}, false, err
 		}
+		obj = w.proto()
 		if u, ok := obj.(runtime.Unstructured); ok {
 			u.SetUnstructuredContent(map[string]any{})
 		}
@@ -249,11 +377,12 @@ func (w *watcher) deleted(prev, kv *mvccpb.KeyValue) (watch.Event, bool, error) 
 		obj.SetNamespace(name.Namespace)
 		obj.SetName(name.Name)
 	} else {
-		var err error
-		if selected, err = w.c.loadMatching(w.k, prev, obj, w.scan.match); err != nil {
+		shared, ok, err := w.selected(e, true)
+		if err != nil {
 			return watch.Event{}, false, err
 		}
+		obj, selected = shared.DeepCopyObject().(client.Object), ok
 	}
-	obj.SetResourceVersion(formatRevision(kv.ModRevision))
+	obj.SetResourceVersion(formatRevision(e.Kv.ModRevision))
 	return watch.Event{Type: watch.Deleted, Object: obj}, selected, nil
 }

@@ -72,7 +72,7 @@ var kinds = []Kind{
 	kind(v1alpha1.GroupVersion, "Application", "applications", StageWorkload, "app", "apps"),
 	kind(v1alpha1.GroupVersion, "Promotion", "promotions", StageWorkload, "promo"),
 	kind(v1alpha1.GroupVersion, "Record", "records", StageWorkload, "rec").made(),
-	kind(v1alpha1.GroupVersion, "Override", "overrides", StageWorkload).made(),
+	kind(v1alpha1.GroupVersion, "Override", "overrides", StageWorkload).sealed().made(),
 
 	kind(corev1.SchemeGroupVersion, "Secret", "secrets", StageConfig).sealed(),
 	kind(corev1.SchemeGroupVersion, "ConfigMap", "configmaps", StageConfig, "cm"),

@@ -21,6 +21,10 @@ func mask(k api.Kind, o *unstructured.Unstructured) {
 		o.SetManagedFields(nil)
 		dropCopies(o.Object)
 	}
+	if k.Kind == "Override" {
+		maskPatch(o.Object)
+		return
+	}
 	if k.Sealed {
 		maskSecret(o.Object)
 		return
@@ -43,6 +47,17 @@ func maskSecret(content map[string]any) {
 	if _, is := content["data"]; is && data == nil {
 		delete(content, "data")
 	}
+}
+
+// maskPatch hides what an Override puts into a Secret, and the secrets of webhooks.
+func maskPatch(content map[string]any) {
+	spec, _ := content["spec"].(map[string]any)
+	object, _ := spec["object"].(map[string]any)
+	patch, _ := spec["patch"].(map[string]any)
+	if object["kind"] == "Secret" {
+		maskTemplateSecret(patch)
+	}
+	maskNested(patch)
 }
 
 // maskNested looks for Secrets and webhooks at any depth.

@@ -38,6 +38,7 @@ func (s *server) apiHandler() (http.Handler, error) {
 		c.JSON(http.StatusOK, version.Info{Major: "1", Minor: kubeMinor, GitVersion: "v1." + kubeMinor + ".0+slipway-" + s.cfg.Version, Platform: runtime.GOOS + "/" + runtime.GOARCH, GoVersion: runtime.Version()})
 	})
 	e.GET("/slipway/v1/diff", preview(s.parts.reconciler))
+	(&overrides{client: s.client, events: s.events, log: s.log, now: time.Now}).register(e)
 	webhooks.Register(e, webhooks.Deps{Client: s.client, Builder: s.parts.builds, Refresher: s.parts.sources, Log: s.log})
 	pages := dashboard.New(dashboard.Options{
 		Client: s.client, Logs: logs{s}, Version: s.cfg.Version, Log: s.log,

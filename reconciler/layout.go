@@ -1,6 +1,9 @@
 package reconciler
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"io/fs"
 	"path"
 	"slices"
@@ -44,6 +47,26 @@ func layoutOf(tree fs.FS, dir string) (layout, bool) {
 	return l, l.cluster != "" || len(l.projects) > 0
 }
 
+// depends adds to what cluster/ depends on that the folders below projects/ were listed.
+func (l layout) depends(dir string, d api.Depends) api.Depends {
+	d.Listings = append(slices.Clip(d.Listings), path.Join(dir, projectsFolder))
+	if l.cluster == "" {
+		d.Folders = append(slices.Clip(d.Folders), path.Join(dir, clusterFolder))
+	}
+	return d
+}
+
+// hash identifies what a root Application renders to: what cluster/ does, and the folders
+// and everything of the Application that goes into theirs. Empty: it is not known.
+func (l layout) hash(root *v1alpha1.Application, cluster string) string {
+	raw, err := json.Marshal([]any{cluster, l.projects, root.Namespace, root.Name, root.Spec})
+	if err != nil || cluster == "" {
+		return ""
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
 // Folder is a part of a repository that is rendered by itself.
 type Folder struct {
 	Path string
@@ -76,7 +99,20 @@ func isDir(tree fs.FS, name string) bool {
 // projectObjects gives every folder below projects/ a Project and an Application of
 // its name, unless cluster/ declares them, so that a mistake in one project stops no
 // other. The Applications inherit the root's source and parameters.
-func projectObjects(root *v1alpha1.Application, l layout, declared []api.DesiredObject) ([]api.DesiredObject, error) {
+func projectObjects(root *v1alpha1.Application, l layout, objects []api.DesiredObject) ([]api.DesiredObject, error) {
+	projects, applications := declared(objects, "Project"), declared(objects, "Application")
+	project, err := bare(&projectv1.Project{TypeMeta: metav1.TypeMeta{APIVersion: projectv1.GroupVersion.String(), Kind: "Project"}})
+	if err != nil {
+		return nil, err
+	}
+	application, err := bare(&v1alpha1.Application{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Application"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: root.Namespace},
+		Spec:       v1alpha1.ApplicationSpec{SourceRef: root.Spec.SourceRef, Parameters: root.Spec.Parameters},
+	})
+	if err != nil {
+		return nil, err
+	}
 	var out []api.DesiredObject
 	var problems api.Problems
 	for _, name := range l.projects {
@@ -86,30 +122,19 @@ func projectObjects(root *v1alpha1.Application, l layout, declared []api.Desired
 			problems = append(problems, api.Problem{File: dir, Message: "a project cannot be named " + name + ": the name is Slipway's own; what belongs there goes to " + clusterFolder + "/"})
 			continue
 		}
-		if !declares(declared, "Project", name) {
-			project := &projectv1.Project{ObjectMeta: metav1.ObjectMeta{Name: name}}
-			project.SetGroupVersionKind(projectv1.GroupVersion.WithKind("Project"))
-			o, err := desiredFrom(project, dir)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, o)
+		from := api.Origin{File: dir + "/"}
+		if !projects[name] {
+			o := project.DeepCopy()
+			o.SetName(name)
+			out = append(out, api.DesiredObject{Unstructured: o, Origin: from})
 		}
-		if declares(declared, "Application", name) {
-			continue
+		if !applications[name] {
+			o := application.DeepCopy()
+			o.SetName(name)
+			spec := o.Object["spec"].(map[string]any)
+			spec["path"], spec["project"] = dir, name
+			out = append(out, api.DesiredObject{Unstructured: o, Origin: from})
 		}
-		app := &v1alpha1.Application{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: root.Namespace},
-			Spec: v1alpha1.ApplicationSpec{
-				SourceRef: root.Spec.SourceRef, Path: dir, Project: name, Parameters: root.Spec.Parameters,
-			},
-		}
-		app.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Application"))
-		o, err := desiredFrom(app, dir)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, o)
 	}
 	if len(problems) > 0 {
 		return nil, problems
@@ -117,21 +142,24 @@ func projectObjects(root *v1alpha1.Application, l layout, declared []api.Desired
 	return out, nil
 }
 
-func declares(objects []api.DesiredObject, kind, name string) bool {
-	return slices.ContainsFunc(objects, func(o api.DesiredObject) bool {
-		return o.GetKind() == kind && o.GetName() == name
-	})
+// declared are the names of the objects of a kind.
+func declared(objects []api.DesiredObject, kind string) map[string]bool {
+	names := map[string]bool{}
+	for _, o := range objects {
+		if o.GetKind() == kind {
+			names[o.GetName()] = true
+		}
+	}
+	return names
 }
 
-func desiredFrom(o runtime.Object, file string) (api.DesiredObject, error) {
+// bare is an object without its status.
+func bare(o runtime.Object) (*unstructured.Unstructured, error) {
 	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	if err != nil {
-		return api.DesiredObject{}, err
+		return nil, err
 	}
 	delete(m, "status")
 	unstructured.RemoveNestedField(m, "metadata", "creationTimestamp")
-	return api.DesiredObject{
-		Unstructured: &unstructured.Unstructured{Object: m},
-		Origin:       api.Origin{File: file + "/"},
-	}, nil
+	return &unstructured.Unstructured{Object: m}, nil
 }

@@ -58,16 +58,18 @@ func desired(ctx context.Context, r Renderer, app *v1alpha1.Application, rev api
 	if !isRoot || app.Spec.Project != "" {
 		return r.Render(ctx, rendering)
 	}
-	var out api.Desired
+	out := api.Desired{Hash: "none"}
 	if l.cluster != "" {
 		rendering.Path = l.cluster
 		var err error
 		if out, err = r.Render(ctx, rendering); err != nil {
+			out.Depends = l.depends(rootDir(app), out.Depends)
 			return out, err
 		}
 	}
-	// What a renderer returns is shared and not to be changed. Its hash covers not what is added here.
-	out.Objects, out.Hash = slices.Clone(out.Objects), ""
+	// What a renderer returns is shared and not to be changed.
+	out.Objects, out.Hash = slices.Clone(out.Objects), l.hash(app, out.Hash)
+	out.Depends = l.depends(rootDir(app), out.Depends)
 	for i := range out.Objects {
 		inheritSource(&out.Objects[i], app)
 	}

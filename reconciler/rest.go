@@ -90,10 +90,17 @@ func (r *Reconciler) looked(app *v1alpha1.Application, res loop.Result, err erro
 	version, ok := live.Version(app.ResourceVersion)
 	rests := ok && err == nil && !app.Spec.Suspend && s.ObservedGeneration == app.Generation && s.LastAppliedCommit == s.LastAttemptedCommit &&
 		s.Waiting == nil && s.Attempt == nil && len(s.Problems) == 0 && len(s.Overrides) == 0 && len(s.Drift) == 0 &&
-		meta.IsStatusConditionTrue(s.Conditions, Ready)
+		isApplied(s)
 	r.planner.memory.of(client.ObjectKeyFromObject(app)).note(func(k *known) {
 		k.rests, k.version, k.after = rests, version, res.After
 	})
+}
+
+// isApplied says that nothing of the commit is left to be applied, healthy or not: that is
+// looked after by the loop that follows health.
+func isApplied(s *v1alpha1.ApplicationStatus) bool {
+	c := meta.FindStatusCondition(s.Conditions, Ready)
+	return c != nil && (c.Reason == ReasonApplied || c.Reason == ReasonProgressing || c.Reason == ReasonUnhealthy)
 }
 
 // heard makes a watch note whom its events concern, so that no look that an event asks for

@@ -6,7 +6,6 @@ import (
 	"path"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -109,8 +108,7 @@ func (r *Reconciler) concerned(ctx context.Context, key types.NamespacedName) ([
 func (r *Reconciler) untouched(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan) (bool, error) {
 	s := &app.Status
 	atRest := plan.Empty() && s.LastAppliedCommit != "" && s.LastAppliedCommit == s.LastAttemptedCommit && s.ObservedGeneration == app.Generation &&
-		s.Waiting == nil && s.Attempt == nil && len(s.Problems) == 0 && len(s.Drift) == 0 && slices.Equal(s.Overrides, plan.overrides) &&
-		meta.IsStatusConditionTrue(s.Conditions, Ready) && meta.FindStatusCondition(s.Conditions, Ready).Reason == ReasonApplied
+		s.Waiting == nil && s.Attempt == nil && len(s.Problems) == 0 && len(s.Drift) == 0 && slices.Equal(s.Overrides, plan.overrides) && isApplied(s)
 	if !atRest || !r.planner.memory.of(client.ObjectKeyFromObject(app)).lists(s, plan.inventory) && !sameInventory(s, plan) {
 		return false, nil
 	}

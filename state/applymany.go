@@ -245,7 +245,7 @@ func (c *Client) commit(ctx context.Context, writes []*application) {
 		ifs[i] = clientv3.Compare(clientv3.ModRevision(a.w.key), "=", a.rev)
 		thens[i] = a.op
 	}
-	resp, err := c.kv.Txn(ctx).If(ifs...).Then(thens...).Commit()
+	resp, err := c.swap(ctx, ifs, thens)
 	switch {
 	case err == nil && resp.Succeeded:
 		for _, a := range writes {
@@ -273,7 +273,7 @@ func (a *application) alone(ctx context.Context) {
 		if !a.settle(ctx, kvs[0]) {
 			return
 		}
-		resp, err := a.c.kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(a.w.key), "=", a.rev)).Then(a.op).Commit()
+		resp, err := a.c.swap(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(a.w.key), "=", a.rev)}, []clientv3.Op{a.op})
 		if err != nil {
 			a.fail(a.w.failed(a.w.verb, err))
 			return

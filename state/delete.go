@@ -54,7 +54,7 @@ func (c *Client) delete(ctx context.Context, obj client.Object, o *client.Delete
 		if err != nil || op == nil {
 			return err
 		}
-		done, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(t.key), "=", resp.Kvs[0].ModRevision)).Then(*op).Commit()
+		done, err := c.swap(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(t.key), "=", resp.Kvs[0].ModRevision)}, []clientv3.Op{*op})
 		if err != nil {
 			return t.failed("delete", err)
 		}

@@ -18,8 +18,8 @@ const leadRetry = time.Second
 // Lead runs act while this process is the one leader called name among all that share this etcd, and
 // again whenever it becomes so again. act's context ends when the leadership does, and Lead waits for
 // act to return before it lets go. A leader that is cut off from etcd learns of it when its lease runs
-// out, after at most ten seconds; until act has returned it may overlap with the next one, so that act must be built of steps
-// that compare revisions or may be repeated, as controllers are. Lead returns ctx's error when ctx ends, or nil
+// out, after at most ten seconds; until act has returned it may overlap with the next one. What it then
+// still writes with act's context, or one made from it, is refused with ErrDeposed. Lead returns ctx's error when ctx ends, or nil
 // once act has returned of its own.
 func (c *Client) Lead(ctx context.Context, name string, act func(context.Context)) error {
 	if err := checkSegment("name", name); err != nil {
@@ -75,6 +75,6 @@ func (c *Client) term(ctx context.Context, name string, act func(context.Context
 	if err := election.Campaign(running, fmt.Sprintf("%x", grant.ID)); err != nil {
 		return false, err
 	}
-	act(running)
+	act(context.WithValue(running, fenceKey{}, fence{election.Key(), election.Rev()}))
 	return running.Err() == nil, nil
 }

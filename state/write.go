@@ -83,8 +83,8 @@ func (c *Client) attempt(ctx context.Context, w write, kv *mvccpb.KeyValue, out 
 	if !s.writes {
 		return nil, decode(w.kindInfo, s.after, s.rev, out)
 	}
-	resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(w.key), "=", s.rev)).
-		Then(s.op).Else(clientv3.OpGet(w.key)).Commit()
+	resp, err := c.swap(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(w.key), "=", s.rev)},
+		[]clientv3.Op{s.op}, clientv3.OpGet(w.key))
 	if err != nil {
 		return nil, w.failed(w.verb, err)
 	}

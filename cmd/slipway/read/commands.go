@@ -1,6 +1,7 @@
 package read
 
 import (
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -11,7 +12,7 @@ const DefaultServer = "http://127.0.0.1:7080"
 
 // Commands are the commands that read, of the group "read".
 func Commands() []*cobra.Command {
-	all := []*cobra.Command{getCommand(), describeCommand(), eventsCommand(), logsCommand(), statusCommand(), parametersCommand(), historyCommand()}
+	all := []*cobra.Command{getCommand(), describeCommand(), eventsCommand(), logsCommand(), statusCommand(), parametersCommand(), historyCommand(), traceCommand(), waitCommand()}
 	for _, cmd := range all {
 		cmd.GroupID = "read"
 		run := cmd.RunE
@@ -19,6 +20,10 @@ func Commands() []*cobra.Command {
 			err := run(cmd, args)
 			if err == nil || cmd.Context().Err() != nil {
 				return nil
+			}
+			var coded interface{ ExitCode() int }
+			if errors.As(err, &coded) {
+				return err
 			}
 			return failure{err}
 		}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,8 @@ import (
 func historyCommand() *cobra.Command {
 	s := &scope{}
 	var plan bool
+	var record string
+	var names bool
 	cmd := &cobra.Command{
 		Use:   "history APPLICATION",
 		Short: "Show what was applied when, from which commit, the newest first",
@@ -27,6 +30,19 @@ func historyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if record != "" {
+				i := slices.IndexFunc(records, func(r v1alpha1.Record) bool { return r.Name == record })
+				if i < 0 {
+					return fmt.Errorf("application %s has no record %q; `slipway history %s --names` lists them", args[0], record, args[0])
+				}
+				return printRecord(cmd, &records[i])
+			}
+			if names {
+				for _, r := range records {
+					fmt.Fprintln(cmd.OutOrStdout(), r.Name)
+				}
+				return nil
+			}
 			if len(records) == 0 {
 				fmt.Fprintln(cmd.ErrOrStderr(), "Nothing was applied yet.")
 			}
@@ -35,6 +51,8 @@ func historyCommand() *cobra.Command {
 	}
 	s.flags(cmd)
 	cmd.Flags().BoolVar(&plan, "plan", false, "with the plans")
+	cmd.Flags().StringVar(&record, "record", "", "show one record with its plan")
+	cmd.Flags().BoolVar(&names, "names", false, "only the records' names, for --record and for slipway rollback --to")
 	return cmd
 }
 
@@ -59,13 +77,43 @@ func (s *scope) records(cmd *cobra.Command, name string) ([]v1alpha1.Record, err
 	return list.Items, nil
 }
 
+// printRecord shows all that a record says.
+func printRecord(cmd *cobra.Command, r *v1alpha1.Record) error {
+	rows := [][]string{{"record", r.Name}, {"application", r.Namespace + "/" + r.Spec.Application}, {"commit", r.Spec.Commit}}
+	for _, row := range [][]string{
+		{"before", r.Spec.Previous}, {"path", r.Spec.Path}, {"author", r.Spec.Author}, {"message", firstLine(r.Spec.Message)}, {"approved by", r.Spec.ApprovedBy},
+		{"reason", r.Spec.Reason}, {"outcome", r.Spec.Outcome}, {"started", r.Spec.Started.UTC().Format("2006-01-02 15:04:05Z")},
+		{"took", (time.Duration(r.Spec.Milliseconds) * time.Millisecond).String()}, {"plan", r.Spec.Digest},
+	} {
+		if row[1] != "" {
+			rows = append(rows, row)
+		}
+	}
+	for _, image := range r.Spec.Images {
+		rows = append(rows, []string{"image", image})
+	}
+	if err := newGrid(cmd).rows(rows...); err != nil {
+		return err
+	}
+	for line := range strings.SplitSeq(strings.TrimSpace(r.Spec.Plan+"\n"+r.Spec.Detail), "\n") {
+		fmt.Fprintln(cmd.OutOrStdout(), visible(line))
+	}
+	return nil
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
 func printRecords(cmd *cobra.Command, records []v1alpha1.Record, plan bool) error {
-	rows := [][]string{{"APPLIED", "COMMIT", "OUTCOME", "REASON", "CHANGES", "AUTHOR", "MESSAGE"}}
+	rows := [][]string{{"APPLIED", "COMMIT", "OUTCOME", "REASON", "CHANGES", "AUTHOR", "APPROVED BY", "MESSAGE"}}
 	g := newGrid(cmd)
 	for _, r := range records {
 		author, _, _ := strings.Cut(r.Spec.Author, " <")
-		message, _, _ := strings.Cut(r.Spec.Message, "\n")
-		row := []string{ago(r.Spec.Started.Time) + " ago", table.Short(r.Spec.Commit), r.Spec.Outcome, r.Spec.Reason, table.RecordChanges(&r.Spec), author, message}
+		approver, _, _ := strings.Cut(r.Spec.ApprovedBy, " <")
+		message := firstLine(r.Spec.Message)
+		row := []string{ago(r.Spec.Started.Time) + " ago", table.Short(r.Spec.Commit), r.Spec.Outcome, r.Spec.Reason, table.RecordChanges(&r.Spec), author, approver, message}
 		if !plan {
 			rows = append(rows, row)
 			continue

@@ -67,6 +67,8 @@ func (o *overview) print(cmd *cobra.Command) error {
 		none string
 	}{
 		{[]string{"APPLICATION", "COMMIT", "READY", "APPLIED", "MESSAGE"}, o.applicationRows(), "No applications."},
+		{[]string{"WAITING", "COMMIT", "FOR", "SINCE", "MESSAGE"}, o.waitingRows(), ""},
+		{[]string{"LIVE, BUT NOT IN GIT", "WHAT"}, o.differenceRows(), ""},
 		{[]string{"DEPLOYMENT", "READY", "REVISION", "STATUS"}, o.deploymentRows(), "No deployments."},
 		{[]string{"BUILD", "STATUS", "COMMIT", "DURATION"}, o.buildRows(), ""},
 		{[]string{"PROBLEM"}, o.problemRows(), "No problems."},
@@ -104,6 +106,35 @@ func (o *overview) applicationRows() [][]string {
 		}
 		message, _, _ = strings.Cut(message, "\n")
 		rows = append(rows, []string{a.Namespace + "/" + a.Name, cmp.Or(table.Short(a.Status.LastAppliedCommit), "-"), ready, applied, message})
+	}
+	return rows
+}
+
+// waitingRows are the plans that are not carried out yet.
+func (o *overview) waitingRows() [][]string {
+	var rows [][]string
+	for _, a := range o.applications.Items {
+		if w := a.Status.Waiting; w != nil {
+			rows = append(rows, []string{a.Namespace + "/" + a.Name, table.Short(w.Commit), w.Reason, ago(w.Since.Time), firstLine(w.Message)})
+		}
+	}
+	return rows
+}
+
+// differenceRows are what is live without being in git: exceptions, drift that is only
+// reported, and objects that nobody owns.
+func (o *overview) differenceRows() [][]string {
+	var rows [][]string
+	for _, a := range o.applications.Items {
+		name := a.Namespace + "/" + a.Name
+		for _, list := range []struct {
+			what  string
+			lines []string
+		}{{"override", a.Status.Overrides}, {"drift", a.Status.Drift}, {"orphan", a.Status.Orphans}} {
+			for _, line := range list.lines {
+				rows = append(rows, []string{name, list.what + ": " + line})
+			}
+		}
 	}
 	return rows
 }

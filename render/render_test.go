@@ -15,7 +15,6 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/render"
@@ -272,34 +271,6 @@ func TestNothingOutsideOfTheTreeIsRead(t *testing.T) {
 	_, err := r.Render(t.Context(), render.Request{Tree: os.DirFS(repo), Path: "app", Project: "shop", Application: "a/b"})
 	if err == nil || !strings.Contains(err.Error(), "app/b.yaml: is a symbolic link") || !strings.Contains(err.Error(), "app/c.yaml:1: not valid YAML") {
 		t.Errorf("a linked file beside another mistake: %v", err)
-	}
-}
-
-func TestBombsAreMistakesOfTheirFile(t *testing.T) {
-	r := newRenderer(t, render.Options{Limits: render.Limits{Memory: 96 << 20, CPU: time.Second, Output: 4 << 20}})
-	for name, bomb := range map[string]string{
-		"parens":   strings.Repeat("(", 20_000) + "1" + strings.Repeat(")", 20_000),
-		"tail":     "local f(x) = f(x + 1) tailstrict; f(0)",
-		"doubling": "std.foldl(function(a, b) a + a, std.range(1, 40), 'x')",
-		"range":    "std.range(1, 1e9)",
-		"width":    "'%999999999d' % 1",
-		"output":   "[{apiVersion: 'v1', kind: 'ConfigMap', metadata: {name: 'a' + i}, data: {a: std.repeat('x', 1000)}} for i in std.range(1, 6000)]",
-		"fib":      "local f(n) = if n < 2 then 1 else f(n - 1) + f(n - 2); f(45)",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			files := map[string]string{"a.yaml": fmt.Sprintf(serviceYAML, "web"), "b.jsonnet": bomb, "c.yaml": "kind: [\n"}
-			_, err := r.Render(t.Context(), render.Request{Tree: tree(files), Project: "shop", Application: "a/" + name})
-			var problems api.Problems
-			if !errors.As(err, &problems) || len(problems) != 2 || problems[0].File != "b.jsonnet" || problems[1].File != "c.yaml" || len(err.Error()) > 8000 {
-				t.Errorf("got %v", err)
-			}
-			delete(files, "b.jsonnet")
-			delete(files, "c.yaml")
-			if d, err := r.Render(t.Context(), render.Request{Tree: tree(files), Project: "shop", Application: "a/" + name}); err != nil || len(d.Objects) != 1 {
-				t.Errorf("after it: %v", err)
-			}
-		})
 	}
 }
 

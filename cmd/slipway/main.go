@@ -70,7 +70,7 @@ Everything is changed by a commit, a tag or a signed hook; every command here re
 		&cobra.Group{ID: "repo", Title: "Working on a repository:"},
 	)
 	cmd.AddCommand(upCommand(), downCommand(), demoCommand(), webhooksCommand(), registryLoginCommand())
-	cmd.AddCommand(diffCommand(), processCommand(), renderCommand())
+	cmd.AddCommand(diffCommand(), processCommand(), renderCommand(), schemaCommand(), affectedCommand())
 	cmd.AddCommand(postReceiveCommand())
 	cmd.AddCommand(read.Commands()...)
 	return cmd

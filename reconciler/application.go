@@ -54,6 +54,8 @@ type Reconciler struct {
 	Applier Applier
 	// History finds approvals; nil: only the newest commit can approve.
 	History History
+	// Merges previews the merge of a branch; nil: the branch as it is.
+	Merges Merger
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 

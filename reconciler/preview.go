@@ -13,14 +13,20 @@ import (
 	"slipway.dev/slipway/api/v1alpha1"
 )
 
-// Preview plans what merging a branch, tag or commit of a repository would do: for
-// every Application that follows the repository, and for those that the revision
-// itself would add. It changes nothing, and keeps no generated parameter.
+// Preview plans what merging a branch or tag of a repository would do, or what going to
+// a full commit would; see PreviewAt.
 func (r *Reconciler) Preview(ctx context.Context, repository types.NamespacedName, ref string) ([]*Plan, error) {
-	rev, err := r.Sources.RevisionAt(ctx, repository, ref)
+	rev, err := r.previewed(ctx, repository, ref)
 	if err != nil {
 		return nil, err
 	}
+	return r.PreviewAt(ctx, repository, rev)
+}
+
+// PreviewAt plans what following a revision of a repository would do: for every Application
+// that follows the repository, and for those that the revision itself would add. It
+// changes nothing, and keeps no generated parameter.
+func (r *Reconciler) PreviewAt(ctx context.Context, repository types.NamespacedName, rev api.Revision) ([]*Plan, error) {
 	var apps v1alpha1.ApplicationList
 	if err := r.Client.List(ctx, &apps); err != nil {
 		return nil, fmt.Errorf("read the applications: %w", err)

@@ -1,11 +1,19 @@
 package main
 
 import (
+	"archive/zip"
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"io/fs"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,60 +21,170 @@ import (
 	"slipway.dev/slipway/cmd/slipway/server"
 )
 
+// difference is what `slipway diff` is told.
+type difference struct {
+	address, repository, ref, output string
+	pull                             int
+}
+
 func diffCommand() *cobra.Command {
-	var address, repository, ref, output string
+	var d difference
 	cmd := &cobra.Command{
-		Use:     "diff --ref BRANCH",
-		Short:   "Show what merging a branch would do; exits 0 nothing, 1 something, 2 an error",
+		Use:     "diff [DIRECTORY | --ref REF | --pr NUMBER]",
+		Short:   "Show what a change would do; exits 0 nothing, 1 something, 2 an error",
 		GroupID: "repo",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := fetchPreview(cmd, address, repository, ref)
+		Long: `Show what a change would do to what is live: objects and fields, and what follows from it.
+
+A DIRECTORY is the root of a working copy, committed or not: what git tracks or does not ignore
+is sent to the server, at most 32 MiB. A branch, a tag or a pull request is looked at as it would
+be merged into what the repository follows; a file that both sides changed is an error. A full
+commit is looked at as it is. The server computes the answer against live state, and changes nothing.`,
+		Example: "  slipway diff .\n  slipway diff --ref three-frontends\n  slipway diff --pr 7 -o json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := d.fetch(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
-			if output == "json" {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				if err := enc.Encode(p); err != nil {
-					return err
-				}
-			} else {
-				fmt.Fprint(cmd.OutOrStdout(), p.Text)
-			}
-			switch {
-			case p.Problems > 0:
-				return exitCode(2)
-			case p.Changes > 0:
-				return exitCode(1)
-			}
-			return nil
+			return show(cmd, d.output, p, p.Text, p.Changes, p.Problems)
 		},
 	}
-	read.ServerFlag(cmd, &address)
+	read.ServerFlag(cmd, &d.address)
 	f := cmd.Flags()
-	f.StringVar(&repository, "repository", "slipway/root", "project/name of the GitRepository")
-	f.StringVar(&ref, "ref", "", "branch, tag or commit to look at (required)")
-	f.StringVarP(&output, "output", "o", "", "json, or the plan as text")
-	_ = cmd.MarkFlagRequired("ref")
+	f.StringVar(&d.repository, "repository", "slipway/root", "project/name of the GitRepository")
+	f.StringVar(&d.ref, "ref", "", "branch, tag or full commit to look at")
+	f.IntVar(&d.pull, "pr", 0, "number of a pull or merge request to look at")
+	f.StringVarP(&d.output, "output", "o", "", "json, or the plan as text")
 	return cmd
 }
 
-func fetchPreview(cmd *cobra.Command, address, repository, ref string) (server.PreviewAnswer, error) {
-	var p server.PreviewAnswer
-	u := address + "/slipway/v1/diff?" + url.Values{"repository": {repository}, "ref": {ref}}.Encode()
-	req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, u, nil)
+func (d difference) fetch(ctx context.Context, args []string) (p server.PreviewAnswer, err error) {
+	given := 0
+	for _, is := range []bool{len(args) > 0, d.ref != "", d.pull > 0} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return p, errors.New("name one of: a directory, --ref, --pr")
+	}
+	q := url.Values{"repository": {d.repository}}
+	switch {
+	case d.ref != "":
+		q["ref"] = []string{d.ref}
+	case d.pull > 0:
+		q["ref"] = []string{fmt.Sprintf("refs/pull/%d/head", d.pull), fmt.Sprintf("refs/merge-requests/%d/head", d.pull)}
+	default:
+		archive, err := archive(ctx, args[0])
+		if err != nil {
+			return p, err
+		}
+		return p, ask(ctx, d.address, "/slipway/v1/diff?"+q.Encode(), "application/zip", archive, &p)
+	}
+	return p, ask(ctx, d.address, "/slipway/v1/diff?"+q.Encode(), "", nil, &p)
+}
+
+// show prints an answer and chooses the exit code: 0 nothing would change, 1 something
+// would, 2 there are mistakes.
+func show(cmd *cobra.Command, format string, whole any, text string, changes, problems int) error {
+	switch format {
+	case "json":
+		enc := json.NewEncoder(cmd.OutOrStdout())
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(whole); err != nil {
+			return err
+		}
+	case "":
+		fmt.Fprint(cmd.OutOrStdout(), text)
+	default:
+		return fmt.Errorf("-o %s: want json", format)
+	}
+	switch {
+	case problems > 0:
+		return exitCode(2)
+	case changes > 0:
+		return exitCode(1)
+	}
+	return nil
+}
+
+// archive packs a working copy: what git tracks or does not ignore, or, where there is no
+// git, everything that is not hidden.
+func archive(ctx context.Context, dir string) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return p, err
+		return nil, err
 	}
-	res, err := http.DefaultClient.Do(req)
+	defer root.Close()
+	names, err := filesOf(ctx, dir, root.FS())
 	if err != nil {
-		return p, read.NoAnswer(address, err)
+		return nil, err
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-		return p, fmt.Errorf("diff of %s: %s: %s", ref, res.Status, body)
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, name := range names {
+		if err := pack(z, root, name); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
 	}
-	return p, json.NewDecoder(res.Body).Decode(&p)
+	return b.Bytes(), z.Close()
+}
+
+func filesOf(ctx context.Context, dir string, tree fs.FS) ([]string, error) {
+	out, err := exec.CommandContext(ctx, "git", "-C", dir, "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
+	if err == nil {
+		names := slices.DeleteFunc(strings.Split(string(out), "\x00"), func(n string) bool { return n == "" })
+		slices.Sort(names)
+		return slices.Compact(names), nil
+	}
+	var names []string
+	err = fs.WalkDir(tree, ".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && e.Name() == ".git":
+			return fs.SkipDir
+		case !e.IsDir():
+			names = append(names, name)
+		}
+		return nil
+	})
+	return names, err
+}
+
+// pack adds a file or link; one that git tracks and that is gone is left out.
+func pack(z *zip.Writer, root *os.Root, name string) error {
+	info, err := root.Lstat(filepath.FromSlash(name))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+		return nil // deleted, or a submodule
+	}
+	if err != nil {
+		return err
+	}
+	h, err := zip.FileInfoHeader(info)
+	if err != nil {
+		return err
+	}
+	h.Name, h.Method = name, zip.Deflate
+	var content []byte
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := root.Readlink(filepath.FromSlash(name))
+		if err != nil {
+			return err
+		}
+		content = []byte(target)
+	case info.Mode().IsRegular():
+		if content, err = root.ReadFile(filepath.FromSlash(name)); err != nil {
+			return err
+		}
+	default:
+		return nil
+	}
+	w, err := z.CreateHeader(h)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(content)
+	return err
 }

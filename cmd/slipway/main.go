@@ -71,6 +71,7 @@ Everything is changed by a commit, a tag or a signed hook; every command here re
 	)
 	cmd.AddCommand(upCommand(), downCommand(), demoCommand(), webhooksCommand(), registryLoginCommand())
 	cmd.AddCommand(diffCommand(), processCommand(), renderCommand(), schemaCommand(), affectedCommand())
+	cmd.AddCommand(planCommand(), overrideCommand())
 	cmd.AddCommand(postReceiveCommand())
 	cmd.AddCommand(read.Commands()...)
 	return cmd

@@ -104,7 +104,7 @@ func (s *server) openReconciler(context.Context) error {
 	s.closing(func() error { p.renderer.Close(); return nil })
 	p.reconciler = &reconciler.Reconciler{
 		Client: s.client, Sources: p.sources, Render: renderer{p.renderer}, Events: s.events, Log: s.log,
-		Registry: s.cfg.Registry, Applier: applier{s.client}, History: p.sources,
+		Registry: s.cfg.Registry, Applier: applier{s.client}, History: p.sources, Merges: p.sources,
 	}
 	p.builds = build.New(build.Deps{Client: s.client, Events: s.events, Log: s.log})
 	images := image.Deps{Client: s.client, Events: s.events, Log: s.log, Registry: s.cfg.Registry, Commits: p.sources}

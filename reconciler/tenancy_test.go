@@ -226,7 +226,7 @@ func TestAnOverrideReachesNoOtherProject(t *testing.T) {
 	w.create(&v1alpha1.Override{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "o"},
 		Spec: v1alpha1.OverrideSpec{
-			Application: "app", Owner: "Ann", Reason: "curious", Signature: "s", Until: metav1.NewTime(time.Now().Add(time.Hour)),
+			Application: "app", Owner: "Ann <ann@example.com>", Reason: "curious", Signature: "s", Until: metav1.NewTime(time.Now().Add(time.Hour)),
 			Object: v1alpha1.ObjectReference{APIVersion: "image.openshift.io/v1", Kind: "ImageStream", Name: "x", Namespace: "shop"},
 			Patch:  runtime.RawExtension{Raw: []byte(`{"spec":{"tags":[{"name":"live","from":{"kind":"ImageStreamTag","name":"app:1","namespace":"other"}}]}}`)},
 		},

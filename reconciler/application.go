@@ -118,7 +118,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (r
 		return r.again(ctx, app), errors.Join(r.report(ctx, app, false, ReasonSource, err.Error()), r.keepLast(ctx, app, rev, r.Now()))
 	}
 	err = r.converge(ctx, app, rev)
-	return r.sooner(app, r.again(ctx, app)), err
+	return r.again(ctx, app), err
 }
 
 func interval(app *v1alpha1.Application) time.Duration {

@@ -10,7 +10,6 @@ import (
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
 	"slipway.dev/slipway/reconciler/health"
-	"slipway.dev/slipway/state/loop"
 )
 
 // The reasons of an Application's conditions that are about health, Flux's.
@@ -80,17 +79,6 @@ func setCondition(s *v1alpha1.ApplicationStatus, generation int64, status metav1
 	meta.SetStatusCondition(&s.Conditions, metav1.Condition{
 		Type: Ready, Status: status, Reason: reason, Message: cut(message, 4<<10), ObservedGeneration: generation,
 	})
-}
-
-// sooner is when to look again at an Application that waits for health: in time to say that
-// it took too long.
-func (r *Reconciler) sooner(app *v1alpha1.Application, again loop.Result) loop.Result {
-	if w := app.Status.Waiting; waitsForHealth(app) && w.Until != nil {
-		if left := w.Until.Sub(r.Now()); left > 0 && left < again.After {
-			again.After = left
-		}
-	}
-	return again
 }
 
 // concludes sets Ready after everything of a plan is applied. It is true at once where no

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,6 +36,8 @@ type vitals struct {
 
 	mu    sync.Mutex
 	looks map[loop.Key]look // guarded by mu
+	// searched is when each Application's project was last searched for orphans; guarded by mu.
+	searched map[loop.Key]time.Time
 }
 
 // look is when an Application was last looked at, and for how long.
@@ -44,7 +47,7 @@ type look struct {
 }
 
 func (r *Reconciler) vitals(wake chan loop.Key) loop.Controller {
-	v := &vitals{Reconciler: r, wake: wake, looks: map[loop.Key]look{}}
+	v := &vitals{Reconciler: r, wake: wake, looks: map[loop.Key]look{}, searched: map[loop.Key]time.Time{}}
 	watches := []loop.Watch{{List: &v1alpha1.ApplicationList{}, Skip: sameProgress()}}
 	for _, k := range api.Kinds() {
 		if health.Immediate(k.GroupKind()) || k.Runtime {
@@ -134,6 +137,7 @@ func (v *vitals) look(ctx context.Context, key loop.Key) (time.Duration, error) 
 		if err == nil && app == nil {
 			v.mu.Lock()
 			delete(v.looks, key)
+			delete(v.searched, key)
 			v.mu.Unlock()
 		}
 		return 0, err
@@ -144,10 +148,30 @@ func (v *vitals) look(ctx context.Context, key loop.Key) (time.Duration, error) 
 	}
 	before := app.Status.DeepCopy()
 	after := judge(&app.Status, app, e, v.Now())
+	if e.polled {
+		after = sooner(after, pollHealth)
+	}
+	if meta.IsStatusConditionTrue(app.Status.Conditions, Ready) {
+		next, err := v.searchOrphans(ctx, app)
+		if err != nil {
+			return 0, err
+		}
+		after = sooner(after, next)
+	}
 	if !reflect.DeepEqual(before, &app.Status) {
 		// On top of the very state that was read before the objects were: what was applied
 		// since has to be looked at again.
-		if err := v.Client.Status().Update(ctx, app); err != nil {
+		err := v.Client.Status().Update(ctx, app)
+		if err != nil {
+			// What was found is not written: it is looked for again.
+			v.mu.Lock()
+			delete(v.searched, key)
+			v.mu.Unlock()
+		}
+		if apierrors.IsConflict(err) {
+			return time.Millisecond, nil
+		}
+		if err != nil {
 			return 0, client.IgnoreNotFound(err)
 		}
 		v.tell(app, before)
@@ -158,10 +182,15 @@ func (v *vitals) look(ctx context.Context, key loop.Key) (time.Duration, error) 
 		case <-ctx.Done():
 		}
 	}
-	if e.polled && (after == 0 || after > pollHealth) {
-		after = pollHealth
-	}
 	return after, nil
+}
+
+// sooner is the smaller of two durations, of which 0 means never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // pollHealth is how often objects are looked at whose changes wake nobody: those of other

@@ -70,8 +70,9 @@ Everything is changed by a commit, a tag or a signed hook; every command here re
 		&cobra.Group{ID: "repo", Title: "Working on a repository:"},
 	)
 	cmd.AddCommand(upCommand(), downCommand(), demoCommand(), webhooksCommand(), registryLoginCommand())
-	cmd.AddCommand(diffCommand(), processCommand(), renderCommand(), schemaCommand(), affectedCommand())
+	cmd.AddCommand(diffCommand(), processCommand(), renderCommand(), lintCommand(), schemaCommand(), affectedCommand())
 	cmd.AddCommand(planCommand(), overrideCommand())
+	cmd.AddCommand(backupCommand(), restoreCommand(), rotateKeyCommand())
 	cmd.AddCommand(postReceiveCommand())
 	cmd.AddCommand(read.Commands()...)
 	return cmd

@@ -66,9 +66,6 @@ func (r *rendering) do(ctx context.Context) ([]api.DesiredObject, api.Problems, 
 		r.applyLock(lock)
 	}
 	r.checkObjects()
-	if r.whole {
-		r.checkReferences()
-	}
 	return r.objects, arrange(r.problems), nil
 }
 

@@ -182,8 +182,6 @@ func TestPlacesAndProjects(t *testing.T) {
 		{"a file for a folder", "a.yaml", "shop", map[string]string{"a.yaml": ""}, "there is no folder a.yaml in the repository"},
 		{"absolute", "/etc", "shop", nil, "path /etc is not a folder inside of the repository"},
 		{"upwards", "a/../../etc", "shop", nil, "is not a folder inside of the repository"},
-		{"missing stream", "", "shop", map[string]string{"a.jsonnet": "local s = import 'slipway.libsonnet'; [s.imageStream('frontend'), s.deploymentConfig('web', 'frontent:latest'), s.deploymentConfig('other', 'elsewhere/x:latest')]"},
-			"a.jsonnet: shop/deploymentconfig/web: spec.triggers[1].imageChangeParams.from.name: there is no ImageStream frontent in this application: did you mean frontend?"},
 		{"secret value", "", "shop", map[string]string{"a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {k: canary!}\n"}, "a.yaml:4: shop/secret/s: data[k]: "},
 	} {
 		_, err := r.Render(t.Context(), render.Request{Tree: tree(c.files), Path: c.path, Project: c.project, Application: "a/" + c.name})

@@ -2,15 +2,21 @@ package render_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-jsonnet"
 
@@ -101,6 +107,75 @@ local defaults = {
 }
 `
 
+// gitTree is a tree that is as quick to look into as one out of an object store.
+type gitTree struct {
+	fstest.MapFS
+	folders map[string][]fs.DirEntry
+	digests map[string]string
+}
+
+func newGitTree(files fstest.MapFS) gitTree {
+	t := gitTree{MapFS: files, folders: map[string][]fs.DirEntry{}, digests: map[string]string{}}
+	sums := map[string]hash.Hash{}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		t.digests[name] = fmt.Sprintf("%x", sha256.Sum256(files[name].Data))
+		t.MapFS[name].Mode = 0o644
+		info := fileInfo{path.Base(name), files[name]}
+		t.add(path.Dir(name), fs.FileInfoToDirEntry(info))
+		for dir := path.Dir(name); ; dir = path.Dir(dir) {
+			if sums[dir] == nil {
+				sums[dir] = sha256.New()
+			}
+			fmt.Fprintln(sums[dir], name, t.digests[name])
+			if dir == "." {
+				break
+			}
+		}
+	}
+	for dir, sum := range sums {
+		t.digests[dir] = fmt.Sprintf("%x", sum.Sum(nil))
+	}
+	return t
+}
+
+// add lists an entry, and the folders on the way to it.
+func (t gitTree) add(dir string, e fs.DirEntry) {
+	_, known := t.folders[dir]
+	t.folders[dir] = append(t.folders[dir], e)
+	if !known && dir != "." {
+		t.add(path.Dir(dir), fs.FileInfoToDirEntry(fileInfo{path.Base(dir), &fstest.MapFile{Mode: fs.ModeDir}}))
+	}
+}
+
+func (t gitTree) Digest(name string) (string, bool) {
+	d, ok := t.digests[name]
+	return d, ok
+}
+
+func (t gitTree) ReadDir(name string) ([]fs.DirEntry, error) { return t.folders[name], nil }
+
+func (t gitTree) Lstat(name string) (fs.FileInfo, error) {
+	if file, ok := t.MapFS[name]; ok {
+		return fileInfo{path.Base(name), file}, nil
+	}
+	if _, ok := t.folders[name]; ok {
+		return fileInfo{path.Base(name), &fstest.MapFile{Mode: fs.ModeDir}}, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+type fileInfo struct {
+	name string
+	*fstest.MapFile
+}
+
+func (i fileInfo) Name() string       { return i.name }
+func (i fileInfo) Size() int64        { return int64(len(i.Data)) }
+func (i fileInfo) Mode() fs.FileMode  { return i.MapFile.Mode }
+func (i fileInfo) ModTime() time.Time { return time.Time{} }
+func (i fileInfo) IsDir() bool        { return i.MapFile.Mode.IsDir() }
+func (i fileInfo) Sys() any           { return nil }
+
 // plain evaluates an application as go-jsonnet alone does: a VM for each.
 func plain(t testing.TB, files fstest.MapFS, file string) string {
 	importer := &jsonnet.MemoryImporter{Data: map[string]jsonnet.Contents{}}
@@ -173,28 +248,117 @@ func size(b *testing.B) int {
 	return n
 }
 
+// processorTime is what this process and its ended children have used, and the memory that
+// the largest of each held.
+func processorTime(b *testing.B) (used time.Duration, own, child int64) {
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(who, &u); err != nil {
+			b.Fatal(err)
+		}
+		used += time.Duration(u.Utime.Nano() + u.Stime.Nano())
+		own, child = child, u.Maxrss>>10
+	}
+	return used, own, child
+}
+
+// report tells what a run costs beside its time: with others at work on the machine, the
+// processor time is what can be compared.
+func report(b *testing.B, before time.Duration) {
+	used, own, child := processorTime(b)
+	b.ReportMetric(float64((used-before).Milliseconds())/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(float64(own), "MB")
+	b.ReportMetric(float64(child), "MB/child")
+}
+
+// All applications, each in a VM of its own, as go-jsonnet is used.
 func BenchmarkColdPlain(b *testing.B) {
 	n := size(b)
 	files := services(n)
+	before, _, _ := processorTime(b)
 	for b.Loop() {
 		for i := range n {
 			plain(b, files, serviceFolder(i)+"/main.jsonnet")
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/repository")
+	report(b, before)
 }
 
+// All applications by a renderer that has seen none of them.
 func BenchmarkCold(b *testing.B) {
 	n := size(b)
 	files := services(n)
+	first := newRenderer(b, render.Options{})
+	for i, d := range whole(b, first, files, min(n, 50)) {
+		sameAsPlain(b, files, i, d)
+	}
+	first.Close()
+	tree := newGitTree(files)
+	before, _, _ := processorTime(b)
 	for b.Loop() {
 		r := newRenderer(b, render.Options{})
-		got := whole(b, r, files, n)
+		whole(b, r, tree, n)
+		r.Close()
+	}
+	report(b, before)
+}
+
+// A look at all applications, none of which changed.
+func BenchmarkNothingChanged(b *testing.B) {
+	n := size(b)
+	tree := newGitTree(services(n))
+	r := newRenderer(b, render.Options{})
+	whole(b, r, tree, n)
+	for b.Loop() {
+		whole(b, r, tree, n)
+	}
+}
+
+// One application of all changed: from the new tree to its objects, and a look at the others.
+func BenchmarkOneChanged(b *testing.B) {
+	n := size(b)
+	files := services(n)
+	r := newRenderer(b, render.Options{})
+	whole(b, r, newGitTree(files), n)
+	edition := 0
+	for b.Loop() {
 		b.StopTimer()
-		for i := 0; i < n; i += max(n/50, 1) {
-			sameAsPlain(b, files, i, got[i])
-		}
+		edition++
+		i := edition % n
+		files[serviceFolder(i)+"/main.jsonnet"] = &fstest.MapFile{Data: serviceSource(i, edition)}
+		tree := newGitTree(files)
+		b.StartTimer()
+		got := whole(b, r, tree, n)
+		b.StopTimer()
+		sameAsPlain(b, files, i, got[i])
 		b.StartTimer()
 	}
-	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/repository")
+}
+
+// One file changed of an application that holds everything.
+func BenchmarkOneFileChanged(b *testing.B) {
+	n := size(b)
+	files := services(n)
+	r := newRenderer(b, render.Options{})
+	render := func(tree fs.FS) api.Desired {
+		d, err := r.Render(b.Context(), render.Request{Tree: tree, Path: "apps", Project: "shop", Application: "shop/all"})
+		if err != nil || len(d.Objects) != 4*n {
+			b.Fatal(len(d.Objects), err)
+		}
+		return d
+	}
+	render(newGitTree(files))
+	edition := 0
+	for b.Loop() {
+		b.StopTimer()
+		edition++
+		i := edition % n
+		files[serviceFolder(i)+"/main.jsonnet"] = &fstest.MapFile{Data: serviceSource(i, edition)}
+		tree := newGitTree(files)
+		b.StartTimer()
+		got := render(tree)
+		b.StopTimer()
+		sameAsPlain(b, files, i, api.Desired{Objects: got.Objects[4*i : 4*i+4]})
+		b.StartTimer()
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"slipway.dev/slipway/api"
 )
 
@@ -51,19 +53,26 @@ func cacheKey(q Request, t *tree, dir string) string {
 	return string(raw) + t.identity(dir)
 }
 
+// look finds an entry by its key alone; nil: there is none.
+func (c *cache) look(key string) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := c.entries[key]
+	if at == nil {
+		return nil
+	}
+	c.order.MoveToFront(at)
+	return at.Value.(*entry)
+}
+
 // get finds an outcome whose inputs are all as they were: the same files to render, each
 // read file's content, each file that was looked for in vain, each generated value.
 // Nothing is read where the tree tells digests.
 func (c *cache) get(ctx context.Context, key string, dir string, t *tree, v *values) (*entry, bool, error) {
-	c.mu.Lock()
-	at := c.entries[key]
-	if at == nil {
-		c.mu.Unlock()
+	e := c.look(key)
+	if e == nil {
 		return nil, false, nil
 	}
-	c.order.MoveToFront(at)
-	e := at.Value.(*entry)
-	c.mu.Unlock()
 	same := true
 	if e.identities != nil && t.digester != nil {
 		for name, was := range e.identities {
@@ -117,10 +126,13 @@ func (e *entry) identify(t *tree, dir string) {
 	}
 }
 
-func (c *cache) put(e *entry) {
-	e.cost = int64(len(e.key)) + 200*int64(len(e.reads)+len(e.problems))
+// put keeps an entry. Objects that another entry holds, too, are not to be counted again.
+func (c *cache) put(e *entry, counted map[*unstructured.Unstructured]bool) {
+	e.cost = int64(len(e.key)) + 200*int64(len(e.reads)+len(e.problems)+len(e.desired.Objects))
 	for _, o := range e.desired.Objects {
-		e.cost += 200 + cost(o.Object) + 64*int64(len(o.Origin.FieldLines))
+		if !counted[o.Unstructured] {
+			e.cost += cost(o.Object) + 64*int64(len(o.Origin.FieldLines))
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

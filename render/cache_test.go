@@ -2,9 +2,11 @@ package render_test
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -111,5 +113,49 @@ func TestMistakesDependToo(t *testing.T) {
 	files["lib/x.libsonnet"] = good
 	if d, err := r.Render(t.Context(), q); err != nil || len(d.Objects) != 1 {
 		t.Errorf("after it was mended: %v", err)
+	}
+}
+
+// Of an application's files only those are evaluated again that changed, or that import
+// what changed; what comes out is what a renderer gives that knows nothing. Nothing that
+// one render does to its objects shows in another.
+func TestFilesAreKeptOneByOne(t *testing.T) {
+	stream := "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata: {name: web}\nspec: {lookupPolicy: {local: false}}\n"
+	lock := `{"images": {"web:%s": {"from": "shop/web", "digest": "sha256:` + strings.Repeat("a", 64) + `"}}}`
+	secret := "(import 'slipway.libsonnet').template({kind: 'Template', apiVersion: 'v1', metadata: {name: 't'}, parameters: [{name: 'P', generate: 'expression', from: '[a-z]{8}'}]," +
+		"objects: [{apiVersion: 'v1', kind: 'Secret', metadata: {name: 's'}, stringData: {p: '${P}'}}]})"
+	files := map[string]string{
+		"app/a.yaml": fmt.Sprintf(serviceYAML, "a"), "app/stream.yaml": stream, "app/secret.jsonnet": secret,
+		"app/c.jsonnet":   "function(who='nobody') (import 'c.libsonnet') + {metadata: {name: 'c'}, data: {who: who}}",
+		"lib/c.libsonnet": "{apiVersion: 'v1', kind: 'ConfigMap'}",
+	}
+	ledger := &memory{}
+	r := newRenderer(t, render.Options{Ledger: ledger})
+	parameters := map[string]string{}
+	for i, step := range []func(){
+		func() {},
+		func() { files["app/a.yaml"] = fmt.Sprintf(serviceYAML, "b") },
+		func() { files["app/images.lock.json"] = fmt.Sprintf(lock, "one") },
+		func() { files["app/images.lock.json"] = fmt.Sprintf(lock, "two") },
+		func() { delete(files, "app/images.lock.json") },
+		func() { files["lib/c.libsonnet"] += "+ {immutable: true}" },
+		func() { files["app/c.libsonnet"] = "{apiVersion: 'v1', kind: 'ConfigMap', binaryData: {}}" },
+		func() { parameters["who"] = "me" },
+		func() { files["app/twice.yaml"] = stream },
+		func() { delete(files, "app/twice.yaml"); files["app/z.yaml"] = "kind: [\n" },
+		func() { files["app/z.yaml"] = fmt.Sprintf(serviceYAML, "z") },
+		func() { ledger.values["a/b template/shop/t"]["P"] = "rotated!" },
+	} {
+		step()
+		outcome := func(r *render.Renderer) string {
+			d, err := r.Render(t.Context(), render.Request{
+				Tree: digested{FS: tree(files)}, Path: "app", Project: "shop", Application: "a/b", Parameters: maps.Clone(parameters), Persist: true,
+			})
+			raw, jsonErr := json.Marshal([]any{d.Objects, d.Depends, d.Hash})
+			return fmt.Sprint(string(raw), err, jsonErr)
+		}
+		if got, want := outcome(r), outcome(newRenderer(t, render.Options{Ledger: ledger})); got != want {
+			t.Errorf("step %d: got %s\nwant %s", i, got, want)
+		}
 	}
 }

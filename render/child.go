@@ -52,6 +52,9 @@ type evaluated struct {
 	documents []document.Document
 	problems  api.Problems
 	reads     []string
+	// individual: a value that was generated for the application went into it. The parent
+	// knows that; the child does not say it.
+	individual bool
 }
 
 func (r evaluated) encode() ([]byte, error) {

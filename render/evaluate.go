@@ -34,6 +34,14 @@ func isJsonnet(file string) bool { return path.Ext(file) == ".jsonnet" }
 type source struct {
 	file      string
 	documents []document.Document
+	// kept is what an earlier render kept of it, instead of documents; nil: nothing.
+	kept *entry
+	// key to keep it by; empty: it is not to be kept.
+	key string
+	// reads are the names of other files that it looked for.
+	reads []string
+	// opened: it was encrypted.
+	opened bool
 }
 
 // held is what a child keeps from one render to the next.
@@ -51,11 +59,16 @@ const (
 	maxHeldBytes = 2 << 20
 )
 
-// evaluate hands the files to a child. A file that kills its child is a mistake of that
-// file; the others are evaluated all the same.
+// evaluate hands the files to a child, but for those of which the outcome is kept. A file
+// that kills its child is a mistake of that file; the others are evaluated all the same.
 func (r *rendering) evaluate(ctx context.Context) (sources []source, problems api.Problems, err error) {
-	if len(r.files) == 0 {
-		return nil, nil, nil
+	sources, left, err := r.recall()
+	if err != nil || len(left) == 0 {
+		return sources, nil, err
+	}
+	at := map[string]*source{}
+	for i := range sources {
+		at[sources[i].file] = &sources[i]
 	}
 	w, err := r.renderer.pool.Get(ctx)
 	if err != nil {
@@ -68,7 +81,6 @@ func (r *rendering) evaluate(ctx context.Context) (sources []source, problems ap
 			r.renderer.pool.Put(w)
 		}
 	}()
-	left := r.files
 	for len(left) > 0 {
 		files, skipped, err := r.load(left)
 		if err != nil {
@@ -79,7 +91,11 @@ func (r *rendering) evaluate(ctx context.Context) (sources []source, problems ap
 		for len(files) > 0 {
 			done, err := r.job(ctx, w, files)
 			for i, out := range done {
-				sources, problems = append(sources, source{files[i].name, out.documents}), append(problems, out.problems...)
+				s := at[files[i].name]
+				s.documents, s.reads, problems = out.documents, out.reads, append(problems, out.problems...)
+				if out.individual || len(out.problems) > 0 {
+					s.key = ""
+				}
 			}
 			files = files[len(done):]
 			var death *sandbox.Death
@@ -90,9 +106,12 @@ func (r *rendering) evaluate(ctx context.Context) (sources []source, problems ap
 				return nil, nil, r.values.broken
 			case errors.As(err, &death):
 				file := files[0].name
-				files = files[1:]
+				files, at[file].key = files[1:], ""
 				problems = append(problems, api.Problem{File: file, Message: "evaluating it " + death.Reason})
 				if r.deaths++; r.deaths == maxDeaths {
+					for _, f := range append(names(files), left...) {
+						at[f].key = ""
+					}
 					return sources, append(problems, api.Problem{File: file, Message: fmt.Sprintf("the %d files after it were not looked at", len(files)+len(left))}), nil
 				}
 				if w, err = r.renderer.pool.Replace(w); err != nil {
@@ -106,6 +125,14 @@ func (r *rendering) evaluate(ctx context.Context) (sources []source, problems ap
 		}
 	}
 	return sources, problems, nil
+}
+
+func names(files []content) []string {
+	out := make([]string, len(files))
+	for i, f := range files {
+		out[i] = f.name
+	}
+	return out
 }
 
 // load reads files for a job, from the first one on. Each is loaded or is a problem.
@@ -141,9 +168,22 @@ func (r *rendering) job(ctx context.Context, w *sandbox.Worker, files []content)
 		return nil, err
 	}
 	j := job{session: h.session, dir: r.dir, parameters: r.Parameters, files: files}
+	// asked is what the file at work asked for itself.
+	var asked evaluated
 	reads := map[string]bool{}
 	var broken error
-	_, err = w.Do(ctx, j.encode(), func(raw []byte) ([]byte, error) { return r.answer(ctx, h, raw) }, func(raw []byte, tooLarge error) {
+	_, err = w.Do(ctx, j.encode(), func(raw []byte) ([]byte, error) {
+		q, err := decodeQuestion(raw)
+		if err != nil {
+			return nil, err
+		}
+		if q.read == "" {
+			asked.individual = true
+		} else {
+			asked.reads = append(asked.reads, q.read)
+		}
+		return r.answer(ctx, h, q)
+	}, func(raw []byte, tooLarge error) {
 		var out evaluated
 		if tooLarge != nil && len(done) < len(files) {
 			out.problems = api.Problems{{File: files[len(done)].name, Message: "evaluating it: " + tooLarge.Error()}}
@@ -155,7 +195,8 @@ func (r *rendering) job(ctx context.Context, w *sandbox.Worker, files []content)
 		for _, name := range out.reads {
 			reads[name] = true
 		}
-		done = append(done, out)
+		out.reads, out.individual = append(out.reads, asked.reads...), asked.individual
+		done, asked = append(done, out), evaluated{}
 	})
 	if len(done) > len(files) || broken != nil {
 		return nil, errors.Join(err, broken, fmt.Errorf("the render child answers %d of %d files", len(done), len(files)))
@@ -210,11 +251,7 @@ func (r *rendering) remember(h *held, reads map[string]bool) error {
 }
 
 // answer serves the child what an import or a template asks for.
-func (r *rendering) answer(ctx context.Context, h *held, raw []byte) ([]byte, error) {
-	q, err := decodeQuestion(raw)
-	if err != nil {
-		return nil, err
-	}
+func (r *rendering) answer(ctx context.Context, h *held, q question) ([]byte, error) {
 	if q.read != "" {
 		data, found, err := r.tree.file(q.read)
 		if err != nil || !found {

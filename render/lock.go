@@ -89,9 +89,10 @@ func (r *rendering) applyLock(s source) {
 // pin sets one tag. It returns what is wrong, if anything is.
 func (r *rendering) pin(dir, key string, image v1alpha1.LockedImage) string {
 	name, tag, _ := strings.Cut(key, ":")
-	var found []api.DesiredObject
+	var found []*api.DesiredObject
 	var others []string
-	for _, o := range r.objects {
+	for i := range r.objects {
+		o := &r.objects[i]
 		if o.GetKind() != "ImageStream" || (dir != "." && !strings.HasPrefix(o.Origin.File, dir+"/")) {
 			continue
 		}
@@ -110,6 +111,8 @@ func (r *rendering) pin(dir, key string, image v1alpha1.LockedImage) string {
 	}
 	project, stream, _ := strings.Cut(image.From, "/")
 	from := map[string]any{"kind": "ImageStreamImage", "namespace": project, "name": stream + "@" + image.Digest}
+	// What a file gave may be kept, and is not to be changed.
+	found[0].Unstructured = found[0].DeepCopy()
 	if !setTag(found[0].Object, tag, from) {
 		return fmt.Sprintf("tag %s of ImageStream %s cannot be set: spec.tags is not a list of tags", tag, name)
 	}

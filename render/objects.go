@@ -33,6 +33,10 @@ type rendering struct {
 	// deaths counts the children that it used up; took is how long it had one.
 	deaths int
 	took   time.Duration
+	// good are the objects that were checked at an earlier render. They are shared.
+	good map[*unstructured.Unstructured]bool
+	// fresh is what may be kept of single files.
+	fresh []*entry
 	// whole is set while no file failed: only then can something be said to be missing.
 	whole bool
 }
@@ -55,9 +59,7 @@ func (r *rendering) do(ctx context.Context) ([]api.DesiredObject, api.Problems, 
 			locks = append(locks, s)
 			continue
 		}
-		for _, d := range s.documents {
-			r.add(d, s.file)
-		}
+		r.take(s)
 	}
 	if err := r.expandInstances(ctx); err != nil {
 		return nil, nil, err
@@ -66,6 +68,7 @@ func (r *rendering) do(ctx context.Context) ([]api.DesiredObject, api.Problems, 
 		r.applyLock(lock)
 	}
 	r.checkObjects()
+	r.keepFiles()
 	return r.objects, arrange(r.problems), nil
 }
 
@@ -150,30 +153,39 @@ func (r *rendering) checkObjects() {
 		schema.GroupKind
 		namespace, name string
 	}
-	first := map[id]api.Origin{}
-	for _, o := range r.objects {
+	first := make(map[id]int, len(r.objects))
+	for i, o := range r.objects {
 		gk := o.GroupVersionKind().GroupKind()
 		k, known := api.KindFor(gk)
+		good := r.good[o.Unstructured]
 		if !known && o.GetKind() != "" && o.GetAPIVersion() != "" {
 			r.problem(o, "kind", "there is no kind %s in %s%s", o.GetKind(), o.GetAPIVersion(), suggestKind(o))
 			continue
 		}
-		for _, e := range r.renderer.check(o.Unstructured) {
-			r.problem(o, e.Field, "%s", message(k, e))
-		}
-		for _, e := range api.Unserved(o.Unstructured) {
-			r.problem(o, e.Field, "%s", message(k, e))
+		if !good {
+			r.checkObject(k, o)
 		}
 		if !known {
 			continue
 		}
-		r.checkPlace(k, o)
+		if !good {
+			r.checkPlace(k, o)
+		}
 		key := id{gk, o.GetNamespace(), o.GetName()}
 		if other, twice := first[key]; twice && o.GetName() != "" {
-			r.problem(o, "metadata.name", "is declared twice: also at %s", place(other))
-		} else {
-			first[key] = o.Origin
+			r.problem(o, "metadata.name", "is declared twice: also at %s", place(r.objects[other].Origin))
+		} else if !twice {
+			first[key] = i
 		}
+	}
+}
+
+func (r *rendering) checkObject(k api.Kind, o api.DesiredObject) {
+	for _, e := range r.renderer.check(o.Unstructured) {
+		r.problem(o, e.Field, "%s", message(k, e))
+	}
+	for _, e := range api.Unserved(o.Unstructured) {
+		r.problem(o, e.Field, "%s", message(k, e))
 	}
 }
 

@@ -57,6 +57,8 @@ type Renderer struct {
 	check   func(*unstructured.Unstructured) field.ErrorList
 	pool    *sandbox.Pool
 	cache   *cache
+	// files keeps what single files of larger applications give.
+	files   *cache
 	lanes   *lanes
 	session atomic.Uint64
 }
@@ -81,7 +83,7 @@ func New(o Options) *Renderer {
 		o.Exe = []string{self, "render-child"}
 	}
 	return &Renderer{
-		ledger: o.Ledger, keyring: o.Keyring, check: o.Check, cache: newCache(), lanes: newLanes(o.Workers),
+		ledger: o.Ledger, keyring: o.Keyring, check: o.Check, cache: newCache(), files: newCache(), lanes: newLanes(o.Workers),
 		pool: sandbox.NewPool(o.Exe, o.Env, o.Workers, o.Limits, o.Log),
 	}
 }
@@ -136,7 +138,7 @@ func (r *Renderer) Render(ctx context.Context, q Request) (api.Desired, error) {
 		return api.Desired{Depends: depends(dir, t)}, wrong
 	}
 	for {
-		run := &rendering{Request: q, renderer: r, dir: dir, tree: t, values: v, files: files, wrong: wrong}
+		run := &rendering{Request: q, renderer: r, dir: dir, tree: t, values: v, files: files, wrong: wrong, good: map[*unstructured.Unstructured]bool{}}
 		leave, err := r.lanes.enter(ctx, q.Application)
 		if err != nil {
 			return api.Desired{}, err
@@ -158,7 +160,7 @@ func (r *Renderer) Render(ctx context.Context, q Request) (api.Desired, error) {
 		}
 		done := run.outcome(key, objects, problems)
 		if len(wrong) == 0 && len(t.refusals) == 0 && v.reproducible(len(problems) > 0) {
-			r.cache.put(done)
+			r.cache.put(done, run.good)
 		}
 		return done.desired, failure(slices.Clone(problems), nil)
 	}

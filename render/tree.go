@@ -30,12 +30,16 @@ const lockFile = "images.lock.json"
 type tree struct {
 	fsys fs.FS
 	dirs map[string]map[string]fs.DirEntry
+	// entries are what was looked for so far; nil: there is none.
+	entries map[string]fs.DirEntry
 	// digests of what was looked at: the tree's own, else of the content; empty: it is not there.
 	digests map[string]string
 	// refusals are the paths that may not be read, and what is above them.
 	refusals map[string]bool
 	// digester tells identities without reading; nil if the tree cannot.
 	digester api.TreeDigests
+	// links tells what an entry is without listing its folder; nil if the tree cannot.
+	links fs.ReadLinkFS
 	// broken is the first failure to read the tree, which is no mistake of its author.
 	broken error
 }
@@ -46,8 +50,9 @@ type refused string
 func (r refused) Error() string { return string(r) }
 
 func newTree(fsys fs.FS) *tree {
-	t := &tree{fsys: fsys, dirs: map[string]map[string]fs.DirEntry{}, digests: map[string]string{}, refusals: map[string]bool{}}
+	t := &tree{fsys: fsys, dirs: map[string]map[string]fs.DirEntry{}, digests: map[string]string{}, refusals: map[string]bool{}, entries: map[string]fs.DirEntry{}}
 	t.digester, _ = fsys.(api.TreeDigests)
+	t.links, _ = fsys.(fs.ReadLinkFS)
 	return t
 }
 
@@ -110,11 +115,14 @@ func (t *tree) entry(name string) (fs.DirEntry, error) {
 	if !fs.ValidPath(name) || strings.ContainsAny(name, "\\\x00") {
 		return nil, refused("is not a path inside of the repository")
 	}
-	in, err := t.list(path.Dir(name))
-	if err != nil || in == nil {
-		return nil, err
+	e, known := t.entries[name]
+	if !known {
+		var err error
+		if e, err = t.find(name); err != nil {
+			return nil, err
+		}
+		t.entries[name] = e
 	}
-	e := in[path.Base(name)]
 	if e != nil && !e.IsDir() && !e.Type().IsRegular() {
 		if e.Type()&fs.ModeSymlink != 0 {
 			return nil, refused(name + " is a symbolic link; links are not followed")
@@ -122,6 +130,33 @@ func (t *tree) entry(name string) (fs.DirEntry, error) {
 		return nil, refused(name + " is not a regular file")
 	}
 	return e, nil
+}
+
+// find looks for an entry in its folder; nil: there is none.
+func (t *tree) find(name string) (fs.DirEntry, error) {
+	in := path.Dir(name)
+	if t.dirs[in] == nil && t.digester != nil && t.links != nil {
+		// A folder may be large, and only one of its entries is wanted.
+		if in != "." {
+			e, err := t.entry(in)
+			if err != nil || e == nil || !e.IsDir() {
+				return nil, err
+			}
+		}
+		info, err := t.links.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, t.fail(fmt.Errorf("look for %s in the repository: %w", name, err))
+		}
+		return fs.FileInfoToDirEntry(info), nil
+	}
+	listed, err := t.list(in)
+	if err != nil || listed == nil {
+		return nil, err
+	}
+	return listed[path.Base(name)], nil
 }
 
 // file reads a file.
@@ -179,7 +214,7 @@ func (t *tree) now(name string) (string, error) {
 		return digest, nil
 	}
 	look := newTree(t.fsys)
-	look.dirs = t.dirs
+	look.dirs, look.entries = t.dirs, t.entries
 	_, _, err := look.file(name)
 	var no refused
 	if errors.As(err, &no) {

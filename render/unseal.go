@@ -45,6 +45,7 @@ func (r *rendering) unseal(ctx context.Context, sources []source) (problems api.
 		if len(s.documents) == 0 || s.documents[0].Sealed == nil {
 			continue
 		}
+		s.opened = true
 		wrong, err := r.unsealOne(ctx, s)
 		if err != nil {
 			return nil, err

@@ -101,21 +101,21 @@ func (k *kube) start(ctx context.Context, bin string) error {
 // connect waits for the API and makes the namespace.
 func (k *kube) connect(ctx context.Context) (err error) {
 	for range 600 {
-		if k.client == nil {
-			k.client, err = client.NewWithWatch(k.config, client.Options{})
-		}
-		if err == nil {
-			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: workload.Namespace}}
-			if err = client.IgnoreAlreadyExists(k.client.Create(ctx, ns)); err == nil {
-				return nil
-			}
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if err = k.try(ctx); err == nil || ctx.Err() != nil {
+			return err
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
 	return fmt.Errorf("kube-apiserver does not answer within 2 min: %w: %s", err, k.log("kube-apiserver"))
+}
+
+func (k *kube) try(ctx context.Context) error {
+	c, err := client.NewWithWatch(k.config, client.Options{})
+	if err != nil {
+		return err
+	}
+	k.client = c
+	return client.IgnoreAlreadyExists(c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: workload.Namespace}}))
 }
 
 // spawn starts a process whose output goes to a file; it ends with this one.

@@ -44,7 +44,7 @@ func (e *Env) peerApply(ctx context.Context, n int, first map[string]string, run
 			return applied{}, "", err
 		}
 		nothing := maps.Clone(first)
-		nothing["README.md"] = "Another text.\n"
+		maps.Copy(nothing, commented(first))
 		var a applied
 		if a, err = run(ctx, e, k, n, [3]map[string]string{first, nothing, changed}); err == nil {
 			return a, "", nil
@@ -82,7 +82,7 @@ func parse(files map[string]string) ([]*unstructured.Unstructured, error) {
 			continue
 		}
 		for doc := range strings.SplitSeq(files[name], "---\n") {
-			if doc == "" {
+			if doc == "" || !strings.Contains(doc, "kind:") {
 				continue
 			}
 			u := &unstructured.Unstructured{}

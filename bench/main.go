@@ -2,6 +2,7 @@
 // Every line of the table first checks that both come to the same result.
 //
 //	bench [-short] [-only WORDS] [-runs N] [-out FILE.md] [-json FILE.json]
+//	bench -join -out FILE.md PART.json...
 //
 // Peers that are programs are built on first use into the user's cache folder, from the
 // versions pinned below peers/.
@@ -9,6 +10,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -49,8 +52,12 @@ func parent(ctx context.Context, args []string) error {
 	runs := flags.Int("runs", 3, "how often each figure is taken; the median is printed")
 	out := flags.String("out", "", "write the table here, too")
 	asJSON := flags.String("json", "", "write the figures here")
+	joining := flags.Bool("join", false, "measure nothing: print the table of what earlier runs wrote with -json")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *joining {
+		return join(flags.Args(), *out)
 	}
 	wanted, err := regexp.Compile(*only)
 	if err != nil {
@@ -80,6 +87,33 @@ func parent(ctx context.Context, args []string) error {
 		}
 	}
 	return report.Err()
+}
+
+// join prints one page of what several runs wrote, in their order.
+func join(parts []string, out string) error {
+	var all *Report
+	for _, name := range parts {
+		raw, err := os.ReadFile(filepath.Clean(name))
+		if err != nil {
+			return err
+		}
+		var r Report
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if all == nil {
+			all = &r
+			continue
+		}
+		all.Lines, all.Load, all.Failed = append(all.Lines, r.Lines...), append(all.Load, r.Load...), append(all.Failed, r.Failed...)
+	}
+	if all == nil {
+		return errors.New("-join wants the files that -json wrote")
+	}
+	if out == "" {
+		return all.Print(os.Stdout)
+	}
+	return writeFile(out, all.Print)
 }
 
 func writeFile(name string, print func(io.Writer) error) error {
@@ -138,7 +172,7 @@ func (e *Env) Run(ctx context.Context, wanted *regexp.Regexp) *Report {
 		began := time.Now()
 		fmt.Fprintf(e.Progress, "%s …\n", s.Name)
 		if err := s.Run(ctx, e); err != nil {
-			e.report.failures = append(e.report.failures, fmt.Errorf("%s: %w", s.Name, err))
+			e.report.Failed = append(e.report.Failed, fmt.Sprintf("%s: %v", s.Name, err))
 			fmt.Fprintf(e.Progress, "%s: %v\n", s.Name, err)
 		}
 		fmt.Fprintf(e.Progress, "%s took %.1f s\n", s.Name, time.Since(began).Seconds())

@@ -97,6 +97,9 @@ func (l Line) verdict() string {
 	if l.AtMost.Value == 0 && l.Times == 0 {
 		return ""
 	}
+	if l.AtMost.Value == 0 && l.Peer.Value == 0 {
+		return "no peer"
+	}
 	if l.AtMost.Value > 0 && l.Ours.Value > l.AtMost.Value || l.Times > 0 && l.Peer.Value > 0 && l.ratio() < l.Times {
 		return "missed"
 	}
@@ -110,11 +113,10 @@ type Report struct {
 	Runs    int               `json:"runs"`
 	Short   bool              `json:"short"`
 	Lines   []Line            `json:"lines"`
-	// Busy is the share of the processors that others used up while nothing was
-	// measured, at the beginning and at the end.
+	// Load is the load average before and after.
 	Load []string `json:"load"`
-
-	failures []error
+	// Failed are the scenarios that came to no figure, and why.
+	Failed []string `json:"failed,omitempty"`
 }
 
 func newReport(runs int, short bool) *Report {
@@ -132,7 +134,12 @@ func newReport(runs int, short bool) *Report {
 func (r *Report) finish() { r.Load = append(r.Load, load()) }
 
 // Err is every scenario that failed.
-func (r *Report) Err() error { return errors.Join(r.failures...) }
+func (r *Report) Err() error {
+	if len(r.Failed) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(r.Failed, "\n"))
+}
 
 // JSON writes the figures.
 func (r *Report) JSON(w io.Writer) error {
@@ -171,8 +178,8 @@ func (r *Report) Print(to io.Writer) error {
 		}
 		fmt.Fprintln(w)
 	}
-	for _, err := range r.failures {
-		fmt.Fprintf(w, "\n**Failed:** %v\n", err)
+	for _, why := range r.Failed {
+		fmt.Fprintf(w, "\n**Failed:** %s\n", why)
 	}
 	fmt.Fprint(w, "\n## Versions\n\n")
 	for _, v := range versions() {

@@ -138,7 +138,7 @@ func (e *Env) look(ctx context.Context, s *system, n int, targets bool) error {
 	}
 	l := Line{What: "full look at " + objectsOf(n) + " objects, nothing changed", Ours: secs(median(times)),
 		Same: "nothing was written: live state's revision stayed the same",
-		Note: fmt.Sprintf("Reconcile of each of the %s applications.", thousands(n))}
+		Note: fmt.Sprintf("Reconcile of each of the %s applications: each object's version is compared with the one at which it was last found equal. What a plan of everything costs is a line of its own.", thousands(n))}
 	if targets {
 		l.AtMost = secs(0.050)
 	}

@@ -16,6 +16,7 @@ import (
 
 	projectv1 "github.com/openshift/api/project/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -61,6 +62,18 @@ func (r renderer) Render(ctx context.Context, x reconciler.Rendering) (api.Desir
 	return r.Renderer.Render(ctx, render.Request(x))
 }
 
+// applier is live state that applies many objects at once.
+type applier struct{ *state.Client }
+
+func (a applier) ApplyMany(ctx context.Context, objects []*unstructured.Unstructured, o client.ApplyOptions) []reconciler.Applied {
+	results := a.Client.ApplyMany(ctx, objects, o)
+	out := make([]reconciler.Applied, len(results))
+	for i, r := range results {
+		out[i] = reconciler.Applied(r)
+	}
+	return out
+}
+
 // openSystem makes a repository of files, and a Slipway that follows it. run starts the
 // controllers.
 func openSystem(ctx context.Context, dir string, files map[string]string, run bool) (*system, error) {
@@ -91,7 +104,8 @@ func openSystem(ctx context.Context, dir string, files map[string]string, run bo
 	s.sources = sources.New(sources.Deps{Client: s.client, Mirrors: mirrors, Events: events, Log: log})
 	s.renderer = render.New(render.Options{Ledger: ledger.Ledger{Client: s.client}, Log: log})
 	s.closers = append(s.closers, s.renderer.Close)
-	s.reconciler = &reconciler.Reconciler{Client: s.client, Sources: s.sources, Render: renderer{s.renderer}, Events: events, Log: log}
+	s.reconciler = &reconciler.Reconciler{Client: s.client, Sources: s.sources, Render: renderer{s.renderer}, Events: events, Log: log,
+		Registry: "127.0.0.1:5000", Applier: applier{s.client}, History: s.sources}
 	s.deciding = append(s.sources.Controllers(), s.reconciler.Controllers()...)
 	for _, list := range [][]loop.Controller{
 		deploy.Controllers(deploy.Deps{Client: s.client, Events: events, Log: log}),

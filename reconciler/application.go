@@ -94,7 +94,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (r
 		return loop.Result{}, client.IgnoreNotFound(err)
 	}
 	r.looking(app)
-	defer func() { r.looked(app, res, err) }()
+	defer func() { res = r.looked(app, res, err) }()
 	if app.DeletionTimestamp != nil {
 		return r.finalize(ctx, app)
 	}
@@ -117,7 +117,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (r
 	if err != nil {
 		return r.again(ctx, app), errors.Join(r.report(ctx, app, false, ReasonSource, err.Error()), r.keepLast(ctx, app, rev, r.Now()))
 	}
-	err = r.converge(ctx, app, rev)
+	err = r.converge(ctx, app, r.concerning(ctx, app, rev))
 	return r.again(ctx, app), err
 }
 
@@ -138,6 +138,9 @@ func (r *Reconciler) converge(ctx context.Context, app *v1alpha1.Application, re
 		return err
 	}
 	if err == nil {
+		if rev, err = r.where(ctx, app, rev, plan); err != nil {
+			return err
+		}
 		if waits, err := r.gates(ctx, app, rev, plan, started); waits || err != nil {
 			return err
 		}
@@ -173,7 +176,7 @@ func (r *Reconciler) Plan(ctx context.Context, app *v1alpha1.Application, rev ap
 	}
 	plan.passage, plan.depends = passage, want.Depends
 	if persist {
-		r.planner.memory.of(client.ObjectKeyFromObject(app)).planned(rev.Commit, follows(app, want.Depends), plan.inventory)
+		r.planner.memory.of(client.ObjectKeyFromObject(app)).planned(follows(app, want.Depends), plan.inventory)
 	}
 	if err := plan.readHolds(app, rev); err != nil {
 		return nil, err
@@ -195,7 +198,14 @@ func (r *Reconciler) carryOut(ctx context.Context, app *v1alpha1.Application, re
 	}
 	if drifted && app.Spec.Drift == v1alpha1.DriftReport {
 		r.Events.Event(app, "Warning", "Drift", "%s", summary(plan))
-		return r.report(ctx, app, true, ReasonDriftReported, "live state differs from git: "+summary(plan))
+		return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) {
+			s.Drift = driftLines(plan)
+			setReady(s, app.Generation, true, ReasonDriftReported, "live state differs from git: "+summary(plan))
+		})
+	}
+	if drifted {
+		r.holdContested(app, plan)
+		drifted = !plan.Empty()
 	}
 	reason := ReasonCommit
 	if drifted {
@@ -215,6 +225,7 @@ func (r *Reconciler) carryOut(ctx context.Context, app *v1alpha1.Application, re
 	}
 	switch {
 	case drifted:
+		r.repaired(app, plan)
 		r.Events.Event(app, "Warning", "DriftCorrected", "changed by hand, put back to %s: %s", Short(rev.Commit), summary(plan))
 	case !plan.Empty():
 		r.Events.Event(app, "Normal", "Applied", "%s: %s", Short(rev.Commit), summary(plan))
@@ -241,12 +252,13 @@ func (r *Reconciler) keepAt(ctx context.Context, app *v1alpha1.Application, comm
 	if moved(app, plan) {
 		return r.override(ctx, app, rev, plan, started)
 	}
-	if plan.Empty() || app.Spec.Drift == v1alpha1.DriftReport {
+	if r.holdContested(app, plan); plan.Empty() || app.Spec.Drift == v1alpha1.DriftReport {
 		return nil
 	}
 	if err := r.carryThrough(ctx, app, rev, plan, ReasonDrift, started); err != nil {
 		return err
 	}
+	r.repaired(app, plan)
 	r.Events.Event(app, "Warning", "DriftCorrected", "changed by hand, put back to %s: %s", Short(commit), summary(plan))
 	return nil
 }

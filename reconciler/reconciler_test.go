@@ -1,6 +1,7 @@
 package reconciler_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -73,6 +74,28 @@ func (r *repository) at(key types.NamespacedName, commit string) (api.Revision, 
 	return api.Revision{Repository: key.String(), Commit: commit, Message: r.message(commit), Author: "Ada <ada@example.com>", Tree: tree}, nil
 }
 
+// Changes lists the files that differ between two commits, as sources does.
+func (r *repository) Changes(_ context.Context, _ types.NamespacedName, from, to string) ([]string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a, b := r.trees[from], r.trees[to]
+	if a == nil || b == nil {
+		return nil, fmt.Errorf("there is no %s or no %s", from, to)
+	}
+	var out []string
+	for name, f := range b {
+		if old := a[name]; old == nil || !bytes.Equal(old.Data, f.Data) {
+			out = append(out, name)
+		}
+	}
+	for name := range a {
+		if b[name] == nil {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
 // plainYAML renders YAML files, one object each. A file that says "mistake" is one.
 type plainYAML struct{}
 
@@ -111,6 +134,7 @@ func (plainYAML) Render(_ context.Context, r reconciler.Rendering) (api.Desired,
 	if err == nil && problems != nil {
 		err = problems
 	}
+	out.Depends.Folders = []string{root}
 	return out, err
 }
 
@@ -342,6 +366,34 @@ func TestDriftIsPutBackAndSaid(t *testing.T) {
 		}
 		return fmt.Errorf("among %d events", len(events.Items))
 	})
+}
+
+// A commit that concerns another project leaves this one where it was: what is changed by
+// hand after it is drift still.
+func TestDriftAfterAnotherProjectsCommitIsDrift(t *testing.T) {
+	w := newWorld(t, map[string]string{"projects/one/c.yaml": config("c", "1"), "projects/two/c.yaml": config("c", "1")})
+	w.applied("one", "c1")
+	w.push("c2", map[string]string{"projects/one/c.yaml": config("c", "1"), "projects/two/c.yaml": config("c", "2")})
+	w.applied("two", "c2")
+	cm := &corev1.ConfigMap{}
+	w.must(w.client.Get(t.Context(), client.ObjectKey{Namespace: "one", Name: "c"}, cm))
+	cm.Data["v"] = "by hand"
+	w.must(w.client.Update(t.Context(), cm))
+	w.eventually("the change is put back, as drift from the commit that a follows", func() error {
+		var records v1alpha1.RecordList
+		if err := w.client.List(t.Context(), &records); err != nil {
+			return err
+		}
+		for _, r := range records.Items {
+			if r.Spec.Application == "one" && r.Spec.Reason == reconciler.ReasonDrift && r.Spec.Commit == "c1" {
+				return nil
+			}
+		}
+		return fmt.Errorf("no record of drift among %d", len(records.Items))
+	})
+	if got := w.application("one").Status.LastAppliedCommit; got != "c1" {
+		t.Errorf("one follows %s", got)
+	}
 }
 
 func TestReportedDriftStays(t *testing.T) {

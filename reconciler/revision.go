@@ -107,9 +107,10 @@ func (r *Reconciler) concerned(ctx context.Context, key types.NamespacedName) ([
 // changed that it depends on. Its status goes on to name the last commit that concerned it.
 func (r *Reconciler) untouched(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan) (bool, error) {
 	s := &app.Status
-	atRest := plan.Empty() && s.LastAppliedCommit != "" && s.LastAppliedCommit == s.LastAttemptedCommit && s.ObservedGeneration == app.Generation &&
-		s.Waiting == nil && s.Attempt == nil && len(s.Problems) == 0 && len(s.Drift) == 0 && slices.Equal(s.Overrides, plan.overrides) && isApplied(s)
-	if !atRest || !r.planner.memory.of(client.ObjectKeyFromObject(app)).lists(s, plan.inventory) && !sameInventory(s, plan) {
+	if !plan.Empty() || len(plan.contested) > 0 || !nothingPends(app) || !slices.Equal(s.Overrides, plan.overrides) {
+		return false, nil
+	}
+	if !r.planner.memory.of(client.ObjectKeyFromObject(app)).lists(s, plan.inventory) && !sameInventory(s, plan) {
 		return false, nil
 	}
 	if s.LastAppliedCommit == rev.Commit {
@@ -118,8 +119,57 @@ func (r *Reconciler) untouched(ctx context.Context, app *v1alpha1.Application, r
 	return r.alike(ctx, app, s.LastAppliedCommit, rev.Commit, plan.depends)
 }
 
+// concerning is the newest revision that concerns an Application: the one that it follows,
+// where the newest differs from it in nothing that it depends on. What was changed by hand is
+// then told from what a commit changed, whatever else was committed since.
+func (r *Reconciler) concerning(ctx context.Context, app *v1alpha1.Application, newest api.Revision) api.Revision {
+	var depends api.Depends
+	r.planner.memory.of(client.ObjectKeyFromObject(app)).note(func(k *known) { k.commit, depends = newest.Commit, k.depends })
+	if !nothingPends(app) || app.Status.LastAppliedCommit == newest.Commit {
+		return newest
+	}
+	if len(depends.Folders) == 0 {
+		want, err := desired(ctx, r.Render, app, newest, false)
+		if err != nil {
+			// Whoever plans it says what is wrong.
+			return newest
+		}
+		depends = want.Depends
+	}
+	same, err := r.alike(ctx, app, app.Status.LastAppliedCommit, newest.Commit, depends)
+	if err != nil || !same {
+		return newest
+	}
+	rev, err := r.Sources.RevisionAt(ctx, source(app), app.Status.LastAppliedCommit)
+	if err != nil {
+		return newest
+	}
+	return rev
+}
+
 func sameInventory(s *v1alpha1.ApplicationStatus, plan *Plan) bool {
 	return s.PackedInventory == "" && slices.Equal(s.Inventory, entries(plan.inventory...))
+}
+
+// where is the revision that a plan is for: the one that the Application follows already
+// where a newer one changes nothing that it depends on. What such a plan changes was
+// changed by hand, and is no commit's doing.
+func (r *Reconciler) where(ctx context.Context, app *v1alpha1.Application, rev api.Revision, plan *Plan) (api.Revision, error) {
+	live := app.Status.LastAppliedCommit
+	if plan.Empty() || live == "" || live == rev.Commit || app.Status.ObservedGeneration != app.Generation {
+		return rev, nil
+	}
+	same, err := r.alike(ctx, app, live, rev.Commit, plan.depends)
+	if err != nil || !same {
+		return rev, err
+	}
+	at, err := r.Sources.RevisionAt(ctx, source(app), live)
+	if err != nil {
+		// It differed a moment ago in nothing: if it cannot be read now, the newer one will do.
+		return rev, nil
+	}
+	plan.Commit = live
+	return at, nil
 }
 
 // alike says that nothing of d differs between two commits; false: something does, or it is

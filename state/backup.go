@@ -46,6 +46,9 @@ type Manifest struct {
 	Seal string `json:"seal"`
 }
 
+// Objects is how many objects the backup holds.
+func (m Manifest) Objects() int { return len(m.Digests) - 1 }
+
 func (m Manifest) seal(key []byte) string {
 	m.Seal = ""
 	data, err := json.Marshal(m)

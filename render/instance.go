@@ -69,8 +69,16 @@ func (r *rendering) expand(ctx context.Context, instance api.DesiredObject) erro
 			File: t.origin.File, Line: t.origin.LineOf(at), Object: api.ObjectName(instance.Unstructured), Field: at, Via: via, Message: e.ErrorBody(),
 		})
 	}
+	written, _ := t.content["objects"].([]any)
+	if r.recipes == nil {
+		r.recipes = map[*unstructured.Unstructured]any{}
+	}
 	lines := linesOfObjects(t.origin.FieldLines, t.prefix+"objects[")
 	for i, u := range result.Objects {
+		// A result without errors has an object for each that is written.
+		if i < len(written) {
+			r.recipes[u] = written[i]
+		}
 		k, known := api.KindFor(u.GroupVersionKind().GroupKind())
 		if known && k.Namespaced && u.GetNamespace() == "" {
 			u.SetNamespace(instance.GetNamespace())

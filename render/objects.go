@@ -39,6 +39,8 @@ type rendering struct {
 	fresh []*entry
 	// whole is set while no file failed: only then can something be said to be missing.
 	whole bool
+	// recipes are the objects of templates as these write them.
+	recipes map[*unstructured.Unstructured]any
 }
 
 // do renders. The problems are in the order of files and lines.
@@ -143,7 +145,7 @@ func clean(m map[string]any) {
 func (r *rendering) problem(o api.DesiredObject, path, format string, args ...any) {
 	r.problems = append(r.problems, api.Problem{
 		File: o.Origin.File, Line: o.Origin.LineOf(path), Object: api.ObjectName(o.Unstructured), Field: path,
-		Via: o.Origin.Via, Message: fmt.Sprintf(format, args...),
+		Via: r.via(o, path), Message: fmt.Sprintf(format, args...),
 	})
 }
 
@@ -199,7 +201,7 @@ func message(k api.Kind, e *field.Error) string {
 
 func place(o api.Origin) string {
 	p := api.ProblemString(api.Problem{File: o.File, Line: o.Line, Via: o.Via})
-	return strings.Replace(p, ":  (", " (", 1)
+	return strings.TrimRight(strings.Replace(p, ":  (", " (", 1), ": ")
 }
 
 const changeNetwork = "pod.network.openshift.io/multitenant.change-network"

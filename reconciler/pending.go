@@ -41,8 +41,8 @@ func (r *Reconciler) Pending(ctx context.Context, key types.NamespacedName) (*Pl
 		return nil, nil, fmt.Errorf("source of application %s: %w", key, err)
 	}
 	plan, err := r.Plan(ctx, &app, rev, false)
-	if _, bad := asProblems(err); bad {
-		err = nil
+	if _, bad := asProblems(err); err != nil && (!bad || plan == nil) {
+		return nil, nil, err
 	}
-	return plan, app.Status.Waiting, err
+	return plan, app.Status.Waiting, nil
 }

@@ -4,8 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
 	"slipway.dev/slipway/reconciler/gate"
@@ -91,4 +96,47 @@ func (r *Reconciler) rendersAlike(ctx context.Context, app *v1alpha1.Application
 		renders[i] = string(text)
 	}
 	return renders[0] == renders[1], nil
+}
+
+// Beside are the files outside of an Application's path that it depends on and that differ
+// between a commit and the newest one, sorted: rolling back the path leaves them as they
+// are. Where the import graph is not known there are none.
+func (r *Reconciler) Beside(ctx context.Context, key types.NamespacedName, commit string) ([]string, error) {
+	lists, ok := r.Sources.(Changes)
+	if !ok {
+		return nil, nil
+	}
+	var app v1alpha1.Application
+	if err := r.Client.Get(ctx, key, &app); err != nil {
+		return nil, err
+	}
+	newest, err := r.Sources.Revision(ctx, source(&app))
+	if err != nil {
+		return nil, err
+	}
+	then, err := r.Sources.RevisionAt(ctx, source(&app), commit)
+	if err != nil {
+		return nil, err
+	}
+	files, err := lists.Changes(ctx, source(&app), then.Commit, newest.Commit)
+	if err != nil {
+		return nil, err
+	}
+	beside := map[string]bool{}
+	for _, rev := range []api.Revision{newest, then} {
+		want, err := desired(ctx, r.Render, &app, rev, false)
+		if _, bad := asProblems(err); err != nil && !bad {
+			return nil, err
+		}
+		for _, f := range files {
+			if !within(rootDir(&app), f) && want.Depends.On(f) {
+				beside[f] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(beside)), nil
+}
+
+func within(dir, name string) bool {
+	return dir == "." || name == dir || strings.HasPrefix(name, dir+"/")
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // windows name time zones, also on hosts that have none
 
 	"github.com/spf13/cobra"
 
@@ -71,7 +72,7 @@ Everything is changed by a commit, a tag or a signed hook; every command here re
 	)
 	cmd.AddCommand(upCommand(), downCommand(), demoCommand(), webhooksCommand(), registryLoginCommand())
 	cmd.AddCommand(diffCommand(), processCommand(), renderCommand(), lintCommand(), schemaCommand(), affectedCommand())
-	cmd.AddCommand(planCommand(), overrideCommand())
+	cmd.AddCommand(planCommand(), overrideCommand(), rollbackCommand())
 	cmd.AddCommand(backupCommand(), restoreCommand(), rotateKeyCommand())
 	cmd.AddCommand(postReceiveCommand())
 	cmd.AddCommand(read.Commands()...)

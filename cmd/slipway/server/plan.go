@@ -58,6 +58,25 @@ func pending(r *reconciler.Reconciler) gin.HandlerFunc {
 	}
 }
 
+// BesideAnswer is what rolling an application's path back would leave as it is.
+type BesideAnswer struct {
+	// Files outside of the path that the application depends on, and that have changed since.
+	Files []string `json:"files"`
+}
+
+// beside answers which files outside of an Application's path changed since a commit.
+func beside(r *reconciler.Reconciler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		key := types.NamespacedName{Namespace: c.Query("project"), Name: c.Query("application")}
+		files, err := r.Beside(c.Request.Context(), key, c.Query("commit"))
+		if err != nil {
+			c.String(http.StatusUnprocessableEntity, "%s\n", err)
+			return
+		}
+		c.JSON(http.StatusOK, BesideAnswer{files})
+	}
+}
+
 // The limits of a working copy that is sent.
 const (
 	maxUpload     = 32 << 20

@@ -117,7 +117,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (r
 	if err != nil {
 		return r.again(ctx, app), errors.Join(r.report(ctx, app, false, ReasonSource, err.Error()), r.keepLast(ctx, app, rev, r.Now()))
 	}
-	err = r.converge(ctx, app, r.concerning(ctx, app, rev))
+	r.planner.memory.of(key).note(func(k *known) { k.commit = rev.Commit })
+	err = r.converge(ctx, app, rev)
 	return r.again(ctx, app), err
 }
 

@@ -42,6 +42,12 @@ type known struct {
 	began   string
 	beganAt time.Time
 	wrote   string
+	// same are two commits that differ in nothing that the Application depends on.
+	same pair
+	// contests are the objects that somebody else changes again and again; due is when the
+	// first of them is to be put back.
+	contests map[inventoryRef]contest
+	due      time.Duration
 	lastLook
 }
 

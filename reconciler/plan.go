@@ -68,6 +68,8 @@ type Plan struct {
 	Consequences []string      `json:"consequences,omitempty"`
 	Problems     []api.Problem `json:"problems,omitempty"`
 	inventory    []inventoryRef
+	// contested is drift that waits to be put back.
+	contested []string
 	// depends is what of the tree the desired objects follow from.
 	depends api.Depends
 	passage

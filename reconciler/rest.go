@@ -22,8 +22,8 @@ type lastLook struct {
 	seen   bool
 	// asked: an event concerns it that no look has answered yet.
 	asked bool
-	// commit is the one that was planned last, or one that differs in nothing that counts;
-	// depends is what counts.
+	// commit is the newest that was looked at, or one that differs from it in nothing that
+	// counts; depends is what counts.
 	commit  string
 	depends api.Depends
 	refs    []inventoryRef
@@ -76,24 +76,34 @@ func (k *known) allHold(x *live.Index, refs []inventoryRef) bool {
 func (r *Reconciler) looking(app *v1alpha1.Application) {
 	r.planner.memory.of(client.ObjectKeyFromObject(app)).note(func(k *known) {
 		k.source, k.seen, k.rests, k.commit = source(app), true, false, ""
+		k.due = 0
 	})
 }
 
 // planned notes what a look at an Application compares with.
-func (k *known) planned(commit string, d api.Depends, refs []inventoryRef) {
-	k.note(func(k *known) { k.commit, k.depends, k.refs = commit, d, refs })
+func (k *known) planned(d api.Depends, refs []inventoryRef) {
+	k.note(func(k *known) { k.depends, k.refs = d, refs })
 }
 
-// looked notes what a look came to.
-func (r *Reconciler) looked(app *v1alpha1.Application, res loop.Result, err error) {
-	s := &app.Status
+// looked notes what a look came to, and answers when the next one is due.
+func (r *Reconciler) looked(app *v1alpha1.Application, res loop.Result, err error) loop.Result {
 	version, ok := live.Version(app.ResourceVersion)
-	rests := ok && err == nil && !app.Spec.Suspend && s.ObservedGeneration == app.Generation && s.LastAppliedCommit == s.LastAttemptedCommit &&
-		s.Waiting == nil && s.Attempt == nil && len(s.Problems) == 0 && len(s.Overrides) == 0 && len(s.Drift) == 0 &&
-		isApplied(s)
+	rests := ok && err == nil && !app.Spec.Suspend && nothingPends(app) && len(app.Status.Overrides) == 0
 	r.planner.memory.of(client.ObjectKeyFromObject(app)).note(func(k *known) {
+		if k.due > 0 && (res.After == 0 || k.due < res.After) {
+			res.After = k.due
+		}
 		k.rests, k.version, k.after = rests, version, res.After
 	})
+	return res
+}
+
+// nothingPends says that the status tells of a commit that is applied, and of nothing else
+// that is to be done.
+func nothingPends(app *v1alpha1.Application) bool {
+	s := &app.Status
+	return s.LastAppliedCommit != "" && s.LastAppliedCommit == s.LastAttemptedCommit && s.ObservedGeneration == app.Generation &&
+		s.Waiting == nil && s.Attempt == nil && len(s.Problems) == 0 && len(s.Drift) == 0 && isApplied(s)
 }
 
 // isApplied says that nothing of the commit is left to be applied, healthy or not: that is

@@ -20,6 +20,12 @@ type Changes interface {
 	Changes(ctx context.Context, repository types.NamespacedName, from, to string) ([]string, error)
 }
 
+// pair is two commits, as an Application of a generation sees them.
+type pair struct {
+	from, to   string
+	generation int64
+}
+
 // changed is a set of files that differ, and of all folders above them.
 type changed struct{ files, folders map[string]bool }
 
@@ -119,34 +125,6 @@ func (r *Reconciler) untouched(ctx context.Context, app *v1alpha1.Application, r
 	return r.alike(ctx, app, s.LastAppliedCommit, rev.Commit, plan.depends)
 }
 
-// concerning is the newest revision that concerns an Application: the one that it follows,
-// where the newest differs from it in nothing that it depends on. What was changed by hand is
-// then told from what a commit changed, whatever else was committed since.
-func (r *Reconciler) concerning(ctx context.Context, app *v1alpha1.Application, newest api.Revision) api.Revision {
-	var depends api.Depends
-	r.planner.memory.of(client.ObjectKeyFromObject(app)).note(func(k *known) { k.commit, depends = newest.Commit, k.depends })
-	if !nothingPends(app) || app.Status.LastAppliedCommit == newest.Commit {
-		return newest
-	}
-	if len(depends.Folders) == 0 {
-		want, err := desired(ctx, r.Render, app, newest, false)
-		if err != nil {
-			// Whoever plans it says what is wrong.
-			return newest
-		}
-		depends = want.Depends
-	}
-	same, err := r.alike(ctx, app, app.Status.LastAppliedCommit, newest.Commit, depends)
-	if err != nil || !same {
-		return newest
-	}
-	rev, err := r.Sources.RevisionAt(ctx, source(app), app.Status.LastAppliedCommit)
-	if err != nil {
-		return newest
-	}
-	return rev
-}
-
 func sameInventory(s *v1alpha1.ApplicationStatus, plan *Plan) bool {
 	return s.PackedInventory == "" && slices.Equal(s.Inventory, entries(plan.inventory...))
 }
@@ -179,11 +157,18 @@ func (r *Reconciler) alike(ctx context.Context, app *v1alpha1.Application, from,
 	if !ok || len(d.Files)+len(d.Folders)+len(d.Listings) == 0 {
 		return false, nil
 	}
+	asked := pair{from, to, app.Generation}
+	k, found := r.planner.memory.of(client.ObjectKeyFromObject(app)), false
+	k.note(func(k *known) { found = k.same == asked })
+	if found {
+		return true, nil
+	}
 	files, err := lists.Changes(ctx, source(app), from, to)
-	if err != nil {
+	if err != nil || changedBy(files).touches(follows(app, d)) {
 		return false, nil
 	}
-	return !changedBy(files).touches(follows(app, d)), nil
+	k.note(func(k *known) { k.same = asked })
+	return true, nil
 }
 
 // AtRevision says whether an Application's objects are live as they are at a commit: it

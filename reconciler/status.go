@@ -93,7 +93,7 @@ func (r *Reconciler) settle(ctx context.Context, app *v1alpha1.Application, rev 
 		s.Overrides = plan.overrides
 		passed(s, rev.Commit)
 		known.list(s, plan.inventory)
-		s.Attempt, s.Drift = nil, nil
+		s.Attempt, s.Drift = nil, plan.contested
 		concludes(s, app, rev.Commit, plan, moved)
 	})
 }

@@ -56,6 +56,9 @@ type Reconciler struct {
 	History History
 	// Merges previews the merge of a branch; nil: the branch as it is.
 	Merges Merger
+	// Target is another cluster's API that gets what Applications declare, as far as it serves
+	// it; nil: live state. Slipway's own kinds stay in live state.
+	Target client.Client
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 
@@ -68,6 +71,9 @@ func (r *Reconciler) Controllers() []loop.Controller {
 		r.Now = time.Now
 	}
 	r.planner = newPlanner(r.Client, r.Applier, r.Now)
+	if r.Target != nil {
+		r.planner = newPlanner(divided{r.Client, r.Target}, nil, r.Now)
+	}
 	wake := make(chan loop.Key)
 	watches := append(append(driftWatches(r.planner.index), overrideWatch(), newDependents().watch()), r.accessWatches()...)
 	for i, w := range watches {
@@ -171,10 +177,15 @@ func (r *Reconciler) Plan(ctx context.Context, app *v1alpha1.Application, rev ap
 	if err != nil {
 		return nil, err
 	}
+	want, unserved, err := r.forTarget(want)
+	if err != nil {
+		return nil, err
+	}
 	plan, err := r.planner.plan(ctx, app, rev, want)
 	if err != nil {
 		return nil, err
 	}
+	plan.unserved = unserved
 	plan.passage, plan.depends = passage, want.Depends
 	if persist {
 		r.planner.memory.of(client.ObjectKeyFromObject(app)).planned(follows(app, want.Depends), plan.inventory)

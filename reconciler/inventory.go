@@ -160,6 +160,9 @@ var places = sync.OnceValue(func() map[schema.GroupKind]int {
 
 // order is the place of a kind in an apply; kinds that are not known come last.
 func order(gk schema.GroupKind) int {
+	if isNamespace(gk) {
+		return -1
+	}
 	if i, ok := places()[gk]; ok {
 		return i
 	}

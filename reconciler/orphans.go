@@ -93,7 +93,7 @@ func furnishes(o *unstructured.Unstructured) bool {
 // searchOrphans brings status.orphans up to date where it is time, and says when it is next.
 func (v *vitals) searchOrphans(ctx context.Context, app *v1alpha1.Application) (time.Duration, error) {
 	project, key := app.Spec.Project, client.ObjectKeyFromObject(app)
-	if project == "" {
+	if project == "" || v.Target != nil {
 		return 0, nil
 	}
 	v.mu.Lock()

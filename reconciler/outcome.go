@@ -88,6 +88,7 @@ func concludes(s *v1alpha1.ApplicationStatus, app *v1alpha1.Application, commit 
 	if waits := s.Waiting; waits != nil && waits.Reason == WaitsForHealth {
 		s.Waiting = nil
 	}
+	setComplete(s, app.Generation, plan.unserved)
 	if !moved && plan.Empty() {
 		if c := meta.FindStatusCondition(s.Conditions, Ready); c != nil && (c.Reason == ReasonApplied || c.Reason == ReasonProgressing || c.Reason == ReasonUnhealthy) {
 			return

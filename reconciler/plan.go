@@ -75,6 +75,8 @@ type Plan struct {
 	passage
 	// waves are those of the objects that are not in wave 0.
 	waves map[inventoryRef]int
+	// unserved are the objects that the target has no kind for.
+	unserved []string
 	// going are the objects that are being deleted.
 	going []*unstructured.Unstructured
 }
@@ -146,6 +148,9 @@ func (p *Plan) text(limit int) string {
 		for _, c := range p.Consequences {
 			fmt.Fprintf(&b, "    › %s\n", c)
 		}
+	}
+	if len(p.unserved) > 0 {
+		fmt.Fprintf(&b, "  the target does not serve %s\n", list(p.unserved))
 	}
 	if len(p.Problems) > 0 {
 		fmt.Fprintf(&b, "  %d to mend; nothing would be applied.\n", len(p.Problems))

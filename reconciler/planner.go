@@ -264,6 +264,9 @@ func stageOfKind(gk schema.GroupKind) api.Stage {
 	if k, ok := api.KindFor(gk); ok {
 		return k.Stage
 	}
+	if isNamespace(gk) {
+		return api.StagePolicy
+	}
 	return api.StageWorkload
 }
 

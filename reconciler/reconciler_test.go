@@ -148,6 +148,11 @@ type world struct {
 
 // newWorld runs the reconciler with an application `root` over everything in the repository.
 func newWorld(t *testing.T, files map[string]string, change ...func(*v1alpha1.Application)) *world {
+	return newWorldOf(t, files, func(*reconciler.Reconciler) {}, change...)
+}
+
+// newWorldOf is newWorld with a reconciler that is set up otherwise.
+func newWorldOf(t *testing.T, files map[string]string, set func(*reconciler.Reconciler), change ...func(*v1alpha1.Application)) *world {
 	t.Parallel()
 	w := &world{T: t, client: statetest.New(t), repo: &repository{}}
 	w.repo.commit("c1", files)
@@ -155,6 +160,7 @@ func newWorld(t *testing.T, files map[string]string, change ...func(*v1alpha1.Ap
 	w.r = &reconciler.Reconciler{
 		Client: w.client, Sources: w.repo, Render: plainYAML{}, Log: log, Events: event.New(w.client, "test", log), History: w.repo, Now: w.clock.now, Applier: many{w.client},
 	}
+	set(w.r)
 	app := &v1alpha1.Application{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "slipway", Name: "root"},
 		Spec:       v1alpha1.ApplicationSpec{SourceRef: v1alpha1.SourceReference{Name: "root"}},

@@ -117,6 +117,10 @@ func (m managed) compareOne(ctx context.Context, o *unstructured.Unstructured) o
 		return outcome{action: ssa.UnknownAction, err: err}
 	}
 	change, before, after, err := m.rm.Diff(ctx, o.DeepCopy(), ssa.DefaultDiffOptions())
+	if apierrors.IsNotFound(err) && live == nil {
+		// Its namespace does not exist yet: the same plan, or another Application, makes it.
+		return outcome{action: ssa.CreatedAction, after: o}
+	}
 	if err != nil {
 		return outcome{action: ssa.UnknownAction, before: live, err: err}
 	}

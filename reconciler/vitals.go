@@ -239,7 +239,7 @@ func (v *vitals) examine(ctx context.Context, app *v1alpha1.Application) (examin
 		}
 		e.add(ref, checker.Of(o))
 	}
-	e.polled = len(app.Spec.HealthChecks) > 0 || len(app.Spec.HealthCheckExprs) > 0
+	e.polled = v.Target != nil || len(app.Spec.HealthChecks) > 0 || len(app.Spec.HealthCheckExprs) > 0
 	return e, nil
 }
 

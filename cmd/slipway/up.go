@@ -49,6 +49,7 @@ func upCommand() *cobra.Command {
 	f.StringVar(&c.Registry, "registry", server.DefaultRegistry, "address of the registry; Docker takes plain HTTP only on loopback")
 	f.StringVar(&c.Router, "router", ":80", "address of the router for HTTP")
 	f.StringVar(&c.RouterTLS, "router-tls", ":443", "address of the router for HTTPS")
+	f.StringVar(&c.Target, "target", "", "kubeconfig file of a Kubernetes cluster that gets what applications declare, as far as it serves it (default: this machine)")
 	f.StringVar(&c.Domain, "domain", "localhost", "domain of routes that name no host: <route>-<project>.<domain>")
 	f.StringVar(&c.GitRoot, "git-root", "", "folder of bare repositories to serve below /git (default: none)")
 	f.StringVar(&c.Node, "node", "", "name of this node (default: the host's name)")

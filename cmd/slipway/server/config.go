@@ -38,6 +38,8 @@ type Config struct {
 	Etcd []string
 	// Listen is the address of the API, the dashboard and the webhooks.
 	Listen, Registry, Router, RouterTLS string
+	// Target is a kubeconfig file of the cluster that gets what Applications declare; empty: this one.
+	Target string
 	// Domain of routes that name no host.
 	Domain string
 	// GitRoot holds bare repositories to serve below /git; empty: none.

@@ -106,6 +106,13 @@ func (s *server) openReconciler(context.Context) error {
 		Client: s.client, Sources: p.sources, Render: renderer{p.renderer}, Events: s.events, Log: s.log,
 		Registry: s.cfg.Registry, Applier: applier{s.client}, History: p.sources, Merges: p.sources,
 	}
+	if s.cfg.Target != "" {
+		target, err := openTarget(s.cfg.Target)
+		if err != nil {
+			return err
+		}
+		p.reconciler.Target = target
+	}
 	p.builds = build.New(build.Deps{Client: s.client, Events: s.events, Log: s.log})
 	images := image.Deps{Client: s.client, Events: s.events, Log: s.log, Registry: s.cfg.Registry, Commits: p.sources}
 	p.pushes = sink{image.NewSink(images)}

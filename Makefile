@@ -16,7 +16,7 @@ WITH_ENGINE = $(GO) run ./runtime/engine/enginerun -install
 # Types and calls that their makers deprecate for what OpenShift 3's model does not have.
 DELIBERATE = : (corev1\.Endpoint[A-Za-z]*|client\.Apply) is deprecated
 
-.PHONY: build demo test lint race bench fuzz fmt generate clean
+.PHONY: build demo test lint race bench bench-short microbench fuzz fmt generate clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/slipway ./cmd/slipway
@@ -26,10 +26,12 @@ demo: build
 
 test: lint
 	$(WITH_ENGINE) $(GO) test -vet=off -timeout 30m ./...
+	cd bench && $(GO) test -vet=off -timeout 10m ./...
 
 lint:
 	@unformatted=$$(gofmt -l $(SOURCES)); test -z "$$unformatted" || { echo "$$unformatted"; echo "run make fmt"; exit 1; }
 	$(GO) vet ./...
+	cd bench && $(GO) vet ./...
 	@echo '$(GO) tool staticcheck ./...'; \
 	found=$$($(GO) tool staticcheck ./...); status=$$?; \
 	if echo "$$found" | grep -vE '$(DELIBERATE)' | grep . || test $$status -gt 1; then exit 1; fi
@@ -38,8 +40,18 @@ race: export CGO_ENABLED = 1
 race:
 	$(WITH_ENGINE) $(GO) test -race -timeout 60m ./...
 
-# Short runs, for a look at the order of magnitude; -count and a longer BENCHTIME for figures to quote.
+# Slipway and its peers in the same run, with the table in docs/benchmarks.md. The first
+# time it builds the peers, which takes a quarter of an hour; the run takes another half.
+# ARGS=-only=render takes some of it, and writes no page.
 bench:
+	cd bench && $(GO) run . $(if $(ARGS),$(ARGS),-out ../docs/benchmarks.md -json ../docs/benchmarks.json)
+
+# A small version of it that checks results, of which speed says little.
+bench-short:
+	cd bench && $(GO) run . -short $(ARGS)
+
+# Short runs of Go's benchmarks; -count and a longer BENCHTIME for figures to quote.
+microbench:
 	$(WITH_ENGINE) $(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem -timeout 30m ./...
 
 # Go fuzzes one target at a time: each gets FUZZTIME.

@@ -41,7 +41,7 @@ func (e *Env) fromNothing(ctx context.Context, n int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	s, err := openSystem(ctx, dir, map[string]string{"cluster/README.md": "Nothing yet.\n"}, true)
+	s, err := openSystem(ctx, dir, map[string]string{"cluster/README.md": "Nothing yet.\n"}, workloads)
 	if err != nil {
 		return 0, err
 	}

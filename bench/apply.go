@@ -27,24 +27,27 @@ var (
 // applyOne measures one application that holds everything, as YAML: its first apply, a
 // revision that changes nothing, and one that changes one object in a hundred.
 func applyOne(ctx context.Context, e *Env) error {
-	sizes := []int{250, 2500}
+	return e.applyAt(ctx, e.size(250, 25))
+}
+
+// applyLarge is the same at 10,000 objects; a short run has none.
+func applyLarge(ctx context.Context, e *Env) error {
 	if e.Short {
-		sizes = []int{25}
+		return nil
 	}
-	for _, n := range sizes {
-		files, err := manifests(n, 0)
-		if err != nil {
-			return err
-		}
-		ours, err := e.applyOurs(ctx, n, files)
-		if err != nil {
-			return err
-		}
-		if err := e.compareApply(ctx, n, files, ours); err != nil {
-			return err
-		}
+	return e.applyAt(ctx, 2500)
+}
+
+func (e *Env) applyAt(ctx context.Context, n int) error {
+	files, err := manifests(n, 0)
+	if err != nil {
+		return err
 	}
-	return nil
+	ours, err := e.applyOurs(ctx, n, files)
+	if err != nil {
+		return err
+	}
+	return e.compareApply(ctx, n, files, ours)
 }
 
 // manifests are the YAML files of n applications; every hundredth object is of another
@@ -95,7 +98,7 @@ func (e *Env) applyOnce(ctx context.Context, n int, files map[string]string) (ap
 	if err != nil {
 		return out, err
 	}
-	s, err := openSystem(ctx, dir, files, true)
+	s, err := openSystem(ctx, dir, files, gitOnly)
 	if err != nil {
 		return out, err
 	}

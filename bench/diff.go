@@ -33,7 +33,7 @@ func diffDrifted(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
-	s, err := openSystem(ctx, dir, files, true)
+	s, err := openSystem(ctx, dir, files, gitOnly)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func diffDrifted(ctx context.Context, e *Env) error {
 	if err := s.client.Create(ctx, app); err != nil {
 		return err
 	}
-	if err := s.ready(ctx, s.git.head, 1); err != nil {
+	if err := s.applied(ctx, s.git.head, 1); err != nil {
 		return err
 	}
 	if err := s.settle(ctx, 0); err != nil {

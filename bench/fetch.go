@@ -104,7 +104,7 @@ func (e *Env) fetch(ctx context.Context, g *gitRepository, dir string) error {
 func (e *Env) readTree(ctx context.Context, dir string, n int) error {
 	var ours, peer []float64
 	for range e.runs(5) {
-		s, err := openSystem(ctx, filepath.Join(dir, fmt.Sprint("system", len(ours))), workload.Jsonnet(n-5), true)
+		s, err := openSystem(ctx, filepath.Join(dir, fmt.Sprint("system", len(ours))), workload.Jsonnet(n-5), gitOnly)
 		if err != nil {
 			return err
 		}

@@ -155,11 +155,13 @@ var scenarios = []Scenario{
 	{"render", renderCold},
 	{"steady", steady},
 	{"apply", applyOne},
+	{"apply10000", applyLarge},
 	{"diff", diffDrifted},
 	{"applications", applicationsReady},
 	{"memory", memoryPerObject},
 	{"watch", watchFanOut},
 	{"git", gitFetchAndTree},
+	{"100000", hundredThousand},
 }
 
 // Run runs the scenarios whose names are wanted.

@@ -42,7 +42,7 @@ func memoryChild(ctx context.Context, args []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := openSystem(ctx, dir, workload.Jsonnet(n), true)
+	s, err := openSystem(ctx, dir, workload.Jsonnet(n), workloads)
 	if err != nil {
 		return nil, err
 	}

@@ -74,9 +74,18 @@ func (a applier) ApplyMany(ctx context.Context, objects []*unstructured.Unstruct
 	return out
 }
 
-// openSystem makes a repository of files, and a Slipway that follows it. run starts the
-// controllers.
-func openSystem(ctx context.Context, dir string, files map[string]string, run bool) (*system, error) {
+// controllers say what runs beside sources and reconciler.
+type controllers int
+
+const (
+	// gitOnly is what a peer is compared with that has no controllers beside it either.
+	gitOnly controllers = iota
+	// workloads are the controllers of workloads, projects and services.
+	workloads
+)
+
+// openSystem makes a repository of files, and a Slipway that follows it.
+func openSystem(ctx context.Context, dir string, files map[string]string, with controllers) (*system, error) {
 	s := &system{}
 	var err error
 	if s.git, err = newGitRepository(filepath.Join(dir, "git"), files); err != nil {
@@ -107,23 +116,19 @@ func openSystem(ctx context.Context, dir string, files map[string]string, run bo
 	s.reconciler = &reconciler.Reconciler{Client: s.client, Sources: s.sources, Render: renderer{s.renderer}, Events: events, Log: log,
 		Registry: "127.0.0.1:5000", Applier: applier{s.client}, History: s.sources}
 	s.deciding = append(s.sources.Controllers(), s.reconciler.Controllers()...)
-	for _, list := range [][]loop.Controller{
-		deploy.Controllers(deploy.Deps{Client: s.client, Events: events, Log: log}),
-		project.Controllers(project.Deps{Client: s.client, Events: events, Log: log}),
-		service.Controllers(service.Deps{Client: s.client, Events: events, Log: log, Network: netip.MustParsePrefix("172.30.0.0/16")}),
-	} {
-		s.deciding = append(s.deciding, list...)
+	if with == workloads {
+		s.deciding = append(s.deciding, deploy.Controllers(deploy.Deps{Client: s.client, Events: events, Log: log})...)
+		s.deciding = append(s.deciding, project.Controllers(project.Deps{Client: s.client, Events: events, Log: log})...)
+		s.deciding = append(s.deciding, service.Controllers(service.Deps{Client: s.client, Events: events, Log: log, Network: netip.MustParsePrefix("172.30.0.0/16")})...)
 	}
 	if err := s.furnish(ctx); err != nil {
 		s.close()
 		return nil, err
 	}
-	if run {
-		s.run(ctx)
-		if err := s.source(ctx, s.git.head); err != nil {
-			s.close()
-			return nil, err
-		}
+	s.run(ctx)
+	if err := s.source(ctx, s.git.head); err != nil {
+		s.close()
+		return nil, err
 	}
 	return s, nil
 }

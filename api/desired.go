@@ -70,10 +70,11 @@ func ProblemString(p Problem) string {
 // Origin is where a desired object comes from.
 type Origin struct {
 	File string
-	// Line of the object's first line, from 1; 0 where it is not known (Jsonnet).
+	// Line of the object's first line, from 1; 0 where it is not known. In Jsonnet it is the
+	// line that can be seen, without evaluating, to make the object.
 	Line int
-	// FieldLines maps a field's path (`spec.replicas`, `spec.ports[0].port`) to its line,
-	// for objects written as YAML or JSON.
+	// FieldLines maps a field's path (`spec.replicas`, `spec.ports[0].port`) to its line, for
+	// objects written as YAML or JSON, and for what a Jsonnet file itself says of an object.
 	FieldLines map[string]int
 	// Via is the way through template and parameters, for people.
 	Via string

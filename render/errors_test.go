@@ -82,15 +82,15 @@ spec:
 	got := problems.Error()
 	for _, want := range []string{
 		"a/broken.yaml:1: not valid YAML",
-		"a/objects.jsonnet: shop/configmap/a: metadata.name: is declared twice: also at a/doubled.yaml:1 (evaluates to it at .good)",
+		"a/objects.jsonnet:3: shop/configmap/a: metadata.name: is declared twice: also at a/doubled.yaml:1 (evaluates to it at .good)",
 		"a/embedded.yaml:8: shop/templateinstance/other: spec.template.parameters[0]: Required value: template.parameters[0]: parameter NEEDED is required and must be specified (template inner, instance other)",
 		"a/embedded.yaml:9: shop/templateinstance/other: spec.template.parameters[1]",
 		"Unknown generator name 'magic' for parameter PASSWORD",
 		"lib/fails.libsonnet:3: never 1 (imported by a/fails.jsonnet)",
 		"a/list.json:4: shop/secret/s: data[k]: ",
-		"a/objects.jsonnet: shop/configmap/A B: metadata.name: ",
+		"a/objects.jsonnet:4: shop/configmap/A B: metadata.name: ",
 		"(evaluates to it at .bad)",
-		"a/objects.jsonnet: shop/configmap/c: dta: ",
+		"a/objects.jsonnet:5: shop/configmap/c: dta: ",
 		"(evaluates to it at .worse.deep[0])",
 		"a/template.yaml:18: shop/service/web: spec.ports[0].port: ",
 		"(template web, instance main, parameter PORT)",

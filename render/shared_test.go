@@ -74,7 +74,7 @@ func TestManyFilesInOneJob(t *testing.T) {
 	}
 	files["app/300.jsonnet"] = "{a: 1}"
 	d, err := r.Render(t.Context(), render.Request{Tree: tree(files), Path: "app", Project: "shop", Application: "a/b"})
-	if want := "app/300.jsonnet: .a: is a number where an object is expected"; err == nil || err.Error() != want {
+	if want := "app/300.jsonnet:1: .a: is a number where an object is expected"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	delete(files, "app/300.jsonnet")

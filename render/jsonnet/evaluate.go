@@ -85,8 +85,8 @@ func (v *VM) EvaluateText(file string, text []byte) ([]document.Document, api.Pr
 	if err := utiljson.Unmarshal([]byte(out), &value); err != nil {
 		return nil, api.Problems{{File: file, Message: "evaluates to something that is not JSON: " + err.Error()}}
 	}
-	m := manifest{file: file}
-	m.walk(value, "")
+	m := manifest{file: file, budget: maxFields}
+	m.walk(value, "", view{node: node}, 0)
 	return m.documents, m.problems
 }
 
@@ -138,35 +138,47 @@ type manifest struct {
 	file      string
 	documents []document.Document
 	problems  api.Problems
+	// budget is how many fields' lines may still be noted.
+	budget int
 }
 
-func (m *manifest) walk(v any, at string) {
+// walk is told where the value is written, as far as that can be seen, and the line of what
+// holds it.
+func (m *manifest) walk(v any, at string, w view, line int) {
+	if seen := w.at(); seen > 0 {
+		line = seen
+	}
 	switch v := v.(type) {
 	case nil:
 	case []any:
 		for i, one := range v {
-			m.walk(one, fmt.Sprintf("%s[%d]", at, i))
+			m.walk(one, fmt.Sprintf("%s[%d]", at, i), w.element(i), line)
 		}
 	case map[string]any:
-		m.object(v, at)
+		m.object(v, at, w, line)
 	default:
-		m.wrong(at, fmt.Sprintf("is %s where an object is expected", describe(v)))
+		m.wrong(at, line, fmt.Sprintf("is %s where an object is expected", describe(v)))
 	}
 }
 
-func (m *manifest) object(v map[string]any, at string) {
+func (m *manifest) object(v map[string]any, at string, w view, line int) {
 	kind, hasKind := v["kind"].(string)
 	_, hasVersion := v["apiVersion"].(string)
 	items, hasItems := v["items"].([]any)
 	switch {
 	case hasKind && hasItems && kind == "List":
-		m.walk(items, at+".items")
+		m.walk(items, at+".items", w.field("items"), line)
 	case hasKind && hasVersion:
-		m.documents = append(m.documents, document.Document{Object: v, Via: at})
+		d := document.Document{Object: v, Via: at, Line: line, Lines: map[string]int{}}
+		w.fields("", 0, d.Lines, &m.budget)
+		if len(d.Lines) == 0 {
+			d.Lines = nil
+		}
+		m.documents = append(m.documents, d)
 	case hasKind:
-		m.wrong(at, fmt.Sprintf("has a kind (%s) but no apiVersion", kind))
+		m.wrong(at, line, fmt.Sprintf("has a kind (%s) but no apiVersion", kind))
 	case hasVersion:
-		m.wrong(at, "has an apiVersion but no kind")
+		m.wrong(at, line, "has an apiVersion but no kind")
 	default:
 		keys := make([]string, 0, len(v))
 		for k := range v {
@@ -174,7 +186,7 @@ func (m *manifest) object(v map[string]any, at string) {
 		}
 		sort.Strings(keys)
 		for _, k := range keys {
-			m.walk(v[k], at+"."+k)
+			m.walk(v[k], at+"."+k, w.field(k), line)
 		}
 	}
 }
@@ -182,12 +194,12 @@ func (m *manifest) object(v map[string]any, at string) {
 // maxWrong is how many wrong values of one file are listed.
 const maxWrong = 20
 
-func (m *manifest) wrong(at, message string) {
+func (m *manifest) wrong(at string, line int, message string) {
 	if at == "" {
 		at = "."
 	}
 	if len(m.problems) < maxWrong {
-		m.problems = append(m.problems, api.Problem{File: m.file, Field: at, Message: message})
+		m.problems = append(m.problems, api.Problem{File: m.file, Line: line, Field: at, Message: message})
 	}
 }
 

@@ -135,7 +135,7 @@ func (t *tree) entry(name string) (fs.DirEntry, error) {
 // find looks for an entry in its folder; nil: there is none.
 func (t *tree) find(name string) (fs.DirEntry, error) {
 	in := path.Dir(name)
-	if t.dirs[in] == nil && t.digester != nil && t.links != nil {
+	if t.dirs[in] == nil && t.links != nil {
 		// A folder may be large, and only one of its entries is wanted.
 		if in != "." {
 			e, err := t.entry(in)

@@ -72,7 +72,10 @@ func (r *Mirror) fetch(ctx context.Context, l Location, c Credentials, also []st
 			return ctxError(ctx, err)
 		}
 	}
-	return r.set(seen)
+	if err := r.set(seen); err != nil || !r.objects.crowded() {
+		return err
+	}
+	return r.objects.consolidate()
 }
 
 // uploadPack opens a session. Some transports connect without looking at ctx, so it

@@ -157,7 +157,7 @@ func TestFetchOfALargeHistoryIsAPack(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, gitserver.Options{})
 	files := map[string]string{}
-	for i := range looseObjects + 10 {
+	for i := range fewObjects + 10 {
 		files[fmt.Sprintf("d%d/f%d", i%7, i)] = fmt.Sprintf("content %d", i)
 	}
 	h.push("many", files)

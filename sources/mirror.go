@@ -51,12 +51,21 @@ func openMirror(owner *Mirrors, dir string, l Location, depth int) (*Mirror, err
 		return nil, err
 	}
 	store := openObjects(dir)
-	if damaged(known, store) {
+	torn, err := store.truncated()
+	if err != nil {
+		return nil, errors.Join(err, store.close())
+	}
+	if torn || damaged(known, store) {
 		if err := errors.Join(store.close(), discard(dir)); err != nil {
 			return nil, err
 		}
 		known, store = refs{names: map[string]plumbing.Hash{}, peeled: map[string]plumbing.Hash{}}, openObjects(dir)
 	}
+	small, err := store.small()
+	if err != nil {
+		return nil, errors.Join(err, store.close())
+	}
+	store.smallPacks = len(small)
 	if store.shallows.all, err = readShallows(dir); err != nil {
 		return nil, errors.Join(err, store.close())
 	}
@@ -77,7 +86,7 @@ func (r *Mirror) set(seen refs) error {
 	if r.refs.equal(seen) {
 		return nil
 	}
-	if err := writeRefs(r.dir, seen); err != nil {
+	if err := writeRefs(r.dir, r.refs, seen); err != nil {
 		return err
 	}
 	r.refs = seen

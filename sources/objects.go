@@ -23,12 +23,11 @@ const (
 	commitCache = 256
 )
 
-// A fetch of at most this size is stored as loose objects: most fetches bring a few
-// objects, and a pack file for each would make every read slower for ever.
+// A fetch of at most this size is stored from memory.
 const (
-	looseObjects  = 512
-	looseBytes    = 4 << 20
-	looseInflated = 64 << 20
+	fewObjects  = 512
+	fewBytes    = smallPack
+	fewInflated = maxRecent
 )
 
 // objects is the object store of one mirror.
@@ -36,10 +35,14 @@ type objects struct {
 	dir string
 
 	// mu guards store and the caches; go-git's storage is not safe for concurrent use.
-	mu      sync.Mutex
-	store   *filesystem.Storage
-	trees   map[plumbing.Hash]*tree
-	commits map[plumbing.Hash]*object.Commit
+	mu    sync.Mutex
+	store *filesystem.Storage
+	// recent are the objects of packs that store does not know yet.
+	recent      map[plumbing.Hash]plumbing.EncodedObject
+	recentBytes int64
+	smallPacks  int
+	trees       map[plumbing.Hash]*tree
+	commits     map[plumbing.Hash]*object.Commit
 
 	shallows shallows
 }
@@ -63,7 +66,7 @@ func (o *objects) reopen() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	old := o.store
-	o.store = openStore(o.dir)
+	o.store, o.recent, o.recentBytes = openStore(o.dir), nil, 0
 	return old.Close()
 }
 
@@ -73,7 +76,7 @@ func (o *objects) commit(h plumbing.Hash) (*object.Commit, error) {
 	if c, ok := o.commits[h]; ok {
 		return c, nil
 	}
-	c, err := object.GetCommit(o.store, h)
+	c, err := object.GetCommit(o.all(), h)
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", h, err)
 	}
@@ -88,7 +91,7 @@ func (o *objects) commit(h plumbing.Hash) (*object.Commit, error) {
 func (o *objects) peel(h plumbing.Hash) (plumbing.Hash, error) {
 	for range 8 {
 		o.mu.Lock()
-		obj, err := o.store.EncodedObject(plumbing.AnyObject, h)
+		obj, err := o.all().EncodedObject(plumbing.AnyObject, h)
 		if err != nil {
 			o.mu.Unlock()
 			return h, fmt.Errorf("object %s: %w", h, err)
@@ -116,7 +119,7 @@ func (o *objects) peel(h plumbing.Hash) (plumbing.Hash, error) {
 func (o *objects) has(h plumbing.Hash) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.store.HasEncodedObject(h) == nil
+	return o.all().HasEncodedObject(h) == nil
 }
 
 // tree reads one folder.
@@ -126,7 +129,7 @@ func (o *objects) tree(h plumbing.Hash) (*tree, error) {
 	if t, ok := o.trees[h]; ok {
 		return t, nil
 	}
-	read, err := object.GetTree(o.store, h)
+	read, err := object.GetTree(o.all(), h)
 	if err != nil {
 		return nil, fmt.Errorf("tree %s: %w", h, err)
 	}
@@ -145,7 +148,7 @@ func (o *objects) tree(h plumbing.Hash) (*tree, error) {
 func (o *objects) size(h plumbing.Hash) (int64, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n, err := o.store.EncodedObjectSize(h)
+	n, err := o.all().EncodedObjectSize(h)
 	if err != nil {
 		return 0, fmt.Errorf("blob %s: %w", h, err)
 	}
@@ -156,7 +159,7 @@ func (o *objects) size(h plumbing.Hash) (int64, error) {
 func (o *objects) blob(h plumbing.Hash) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	obj, err := o.store.EncodedObject(plumbing.BlobObject, h)
+	obj, err := o.all().EncodedObject(plumbing.BlobObject, h)
 	if err != nil {
 		return nil, fmt.Errorf("blob %s: %w", h, err)
 	}
@@ -177,7 +180,7 @@ func (o *objects) blob(h plumbing.Hash) ([]byte, error) {
 func (o *objects) copy(h plumbing.Hash, made *memory.Storage) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	obj, err := o.store.EncodedObject(plumbing.AnyObject, h)
+	obj, err := o.all().EncodedObject(plumbing.AnyObject, h)
 	if err != nil {
 		return fmt.Errorf("object %s: %w", h, err)
 	}
@@ -185,34 +188,11 @@ func (o *objects) copy(h plumbing.Hash, made *memory.Storage) error {
 	return err
 }
 
-// put stores objects so that a crash in between leaves no commit whose tree or file
-// is missing.
-func (o *objects) put(made *memory.Storage) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, t := range []plumbing.ObjectType{plumbing.BlobObject, plumbing.TreeObject, plumbing.CommitObject, plumbing.TagObject} {
-		objs, err := made.IterEncodedObjects(t)
-		if err != nil {
-			return err
-		}
-		if err := objs.ForEach(func(obj plumbing.EncodedObject) error {
-			if o.store.HasEncodedObject(obj.Hash()) == nil {
-				return nil
-			}
-			_, err := o.store.SetEncodedObject(obj)
-			return err
-		}); err != nil {
-			return fmt.Errorf("storing a %s: %w", t, err)
-		}
-	}
-	return nil
-}
-
 // receive stores a pack as it comes from a server.
 func (o *objects) receive(pack io.Reader, limit int64) error {
 	pack = &limited{pack, limit}
 	var head bytes.Buffer
-	_, err := io.CopyN(&head, pack, looseBytes)
+	_, err := io.CopyN(&head, pack, fewBytes)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
@@ -224,15 +204,7 @@ func (o *objects) receive(pack io.Reader, limit int64) error {
 			if n == 0 {
 				return nil
 			}
-			made := memory.NewStorage()
-			parser, err := packfile.NewParserWithStorage(packfile.NewScanner(bytes.NewReader(head.Bytes())), made)
-			if err != nil {
-				return err
-			}
-			if _, err := parser.Parse(); err != nil {
-				return fmt.Errorf("pack: %w", err)
-			}
-			return o.put(made)
+			return o.putPack(head.Bytes())
 		}
 	}
 	// A storage of its own: readers go on while a large pack comes in.
@@ -244,11 +216,11 @@ func (o *objects) receive(pack io.Reader, limit int64) error {
 	return o.reopen()
 }
 
-// inflated says how many objects a pack holds, and whether it is one to be stored loose.
+// inflated says how many objects a pack holds, and whether it is a small one.
 func inflated(pack []byte) (count uint32, small bool) {
 	s := packfile.NewScanner(bytes.NewReader(pack))
 	_, count, err := s.Header()
-	if err != nil || count > looseObjects {
+	if err != nil || count > fewObjects {
 		return count, false
 	}
 	var sum int64
@@ -257,7 +229,7 @@ func inflated(pack []byte) (count uint32, small bool) {
 		if err != nil {
 			return count, false
 		}
-		if sum += h.Length; h.Length < 0 || sum > looseInflated {
+		if sum += h.Length; h.Length < 0 || sum > fewInflated {
 			return count, false
 		}
 	}

@@ -122,7 +122,7 @@ func FuzzCheckRefName(f *testing.F) {
 		}
 		dir := t.TempDir()
 		r := refs{head: name, names: map[string]plumbing.Hash{name: plumbing.NewHash(strings.Repeat("a", 40))}, peeled: map[string]plumbing.Hash{}}
-		if err := writeRefs(dir, r); err != nil {
+		if err := writeRefs(dir, refs{}, r); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := readRefs(dir); err != nil || !got.equal(r) {

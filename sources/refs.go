@@ -101,14 +101,16 @@ func readRefs(dir string) (refs, error) {
 }
 
 // writeRefs replaces what readRefs reads. HEAD goes first: with the old references
-// it names a branch or nothing, and both are true.
-func writeRefs(dir string, r refs) error {
+// it names a branch or nothing, and both are true. was is what is there now.
+func writeRefs(dir string, was, r refs) error {
 	head := r.head
 	if head == "" {
 		head = "refs/heads/main"
 	}
-	if err := replaceFile(filepath.Join(dir, "HEAD"), []byte("ref: "+head+"\n")); err != nil {
-		return err
+	if was.head == "" || was.head != r.head {
+		if err := replaceFile(filepath.Join(dir, "HEAD"), []byte("ref: "+head+"\n")); err != nil {
+			return err
+		}
 	}
 	var b bytes.Buffer
 	b.WriteString("# pack-refs with: peeled fully-peeled sorted \n")
@@ -122,14 +124,22 @@ func writeRefs(dir string, r refs) error {
 }
 
 func replaceFile(name string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	return placeFile(filepath.Dir(name), name, content)
+}
+
+// placeFile puts a file in its place whole, by way of one in the folder dir of the
+// mirror, where sweep finds what a crash leaves.
+func placeFile(dir, name string, content []byte) error {
+	f, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
 	_, err = f.Write(content)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
 	}
-	return os.Rename(f.Name(), name)
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }

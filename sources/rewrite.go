@@ -140,7 +140,7 @@ func modeName(m filemode.FileMode) string {
 func (o *objects) rawTree(h plumbing.Hash) ([]object.TreeEntry, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	t, err := object.GetTree(o.store, h)
+	t, err := object.GetTree(o.all(), h)
 	if err != nil {
 		return nil, fmt.Errorf("tree %s: %w", h, err)
 	}

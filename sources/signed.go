@@ -50,7 +50,7 @@ func (o *objects) signed(h plumbing.Hash, kind plumbing.ObjectType) (signedObjec
 func (o *objects) raw(h plumbing.Hash, kind plumbing.ObjectType) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	obj, err := o.store.EncodedObject(kind, h)
+	obj, err := o.all().EncodedObject(kind, h)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", kind, h, err)
 	}

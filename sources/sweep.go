@@ -70,7 +70,8 @@ func damaged(r refs, o *objects) bool {
 			return true
 		}
 	}
-	return false
+	// Of what zlib says inside of a pack, only the words are passed on.
+	return err != nil && (strings.Contains(err.Error(), io.ErrUnexpectedEOF.Error()) || strings.Contains(err.Error(), "zlib: "))
 }
 
 // readable reads every folder and the header of every file of a commit.

@@ -127,7 +127,10 @@ func archive(ctx context.Context, dir string) ([]byte, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return b.Bytes(), z.Close()
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 func filesOf(ctx context.Context, dir string, tree fs.FS) ([]string, error) {

@@ -9,13 +9,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"slipway.dev/slipway/state/statetest"
+	"slipway.dev/slipway/state"
 )
 
 // An apply that names a resource version is for that state only.
-func TestApplyOfAnOlderStateConflicts(t *testing.T) {
-	t.Parallel()
-	c := statetest.New(t)
+func TestApplyOfAnOlderStateConflicts(t *testing.T) { everywhere(t, applyOfAnOlderStateConflicts) }
+
+func applyOfAnOlderStateConflicts(t *testing.T, c *state.Client) {
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "a"}}
 	must(t, c.Create(t.Context(), cm))
 	old := cm.ResourceVersion

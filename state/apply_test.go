@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	kyaml "sigs.k8s.io/yaml"
 
-	"slipway.dev/slipway/state/statetest"
+	"slipway.dev/slipway/state"
 )
 
 func manifest(t *testing.T, text string, args ...any) *unstructured.Unstructured {
@@ -38,9 +38,10 @@ spec:
         env: [{name: %s, value: "1"}]
 `
 
-func TestApplyMergesManagers(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestApplyMergesManagers(t *testing.T) { everywhere(t, applyMergesManagers) }
+
+func applyMergesManagers(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	apply := func(owner, container, image, env string, opts ...client.PatchOption) (*unstructured.Unstructured, error) {
 		u := manifest(t, dcManifest, container, image, env)
 		return u, c.Patch(ctx, u, client.Apply, append(opts, client.FieldOwner(owner))...)
@@ -88,9 +89,10 @@ func TestApplyMergesManagers(t *testing.T) {
 	}
 }
 
-func TestApplyRefuses(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestApplyRefuses(t *testing.T) { everywhere(t, applyRefuses) }
+
+func applyRefuses(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	for name, tc := range map[string]struct {
 		text  string
 		opts  []client.PatchOption
@@ -108,8 +110,11 @@ func TestApplyRefuses(t *testing.T) {
 }
 
 func TestApplyLeavesStatusAndUpdateOwnsFields(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+	everywhere(t, applyLeavesStatusAndUpdateOwnsFields)
+}
+
+func applyLeavesStatusAndUpdateOwnsFields(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	p := pod("a", "x", "n1")
 	must(t, c.Create(ctx, p, client.FieldOwner("maker")))
 	p.Status.Phase = corev1.PodRunning
@@ -138,9 +143,10 @@ func TestApplyLeavesStatusAndUpdateOwnsFields(t *testing.T) {
 	}
 }
 
-func TestApplyConfigurations(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestApplyConfigurations(t *testing.T) { everywhere(t, applyConfigurations) }
+
+func applyConfigurations(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	ac := coreapply.ConfigMap("x", "a").WithData(map[string]string{"k": "v"})
 	must(t, c.Apply(ctx, ac, client.FieldOwner("m")))
 	if ac.UID == nil || ac.ResourceVersion == nil {
@@ -166,9 +172,10 @@ func TestApplyConfigurations(t *testing.T) {
 	}
 }
 
-func TestManagedFieldsCanBePatched(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestManagedFieldsCanBePatched(t *testing.T) { everywhere(t, managedFieldsCanBePatched) }
+
+func managedFieldsCanBePatched(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	cm := configMap("a", "x", "k", "v")
 	must(t, c.Create(ctx, cm, client.FieldOwner("kubectl")))
 	patch := client.RawPatch("application/json-patch+json", fmt.Appendf(nil,

@@ -191,8 +191,10 @@ func TestApplyManyIsApplyOfEach(t *testing.T) {
 }
 
 func TestApplyManyWritesNothingWhereNothingChanged(t *testing.T) {
-	t.Parallel()
-	c := statetest.New(t)
+	everywhere(t, applyManyWritesNothingWhereNothingChanged)
+}
+
+func applyManyWritesNothingWhereNothingChanged(t *testing.T, c *state.Client) {
 	objects := manifests(250)
 	o := client.ApplyOptions{FieldManager: "git"}
 	first := c.ApplyMany(t.Context(), objects, o)
@@ -207,9 +209,10 @@ func TestApplyManyWritesNothingWhereNothingChanged(t *testing.T) {
 }
 
 // Writers who race with a batch lose nothing and neither does the batch.
-func TestApplyManyRaces(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestApplyManyRaces(t *testing.T) { everywhere(t, applyManyRaces) }
+
+func applyManyRaces(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	var objects []*unstructured.Unstructured
 	for i := range 40 {
 		objects = append(objects, manifest(t, `{apiVersion: v1, kind: ConfigMap, metadata: {namespace: a, name: x%d}, data: {git: "0"}}`, i))
@@ -251,9 +254,9 @@ func TestApplyManyRaces(t *testing.T) {
 
 // Objects that are too large for one transaction are written in several; one that is too large at all is
 // refused alone.
-func TestApplyManyOfLargeObjects(t *testing.T) {
-	t.Parallel()
-	c := statetest.New(t)
+func TestApplyManyOfLargeObjects(t *testing.T) { everywhere(t, applyManyOfLargeObjects) }
+
+func applyManyOfLargeObjects(t *testing.T, c *state.Client) {
 	var objects []*unstructured.Unstructured
 	for i := range 12 {
 		size := 300 << 10

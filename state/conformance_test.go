@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
-	"slipway.dev/slipway/state/statetest"
+	"slipway.dev/slipway/state"
 )
 
 func configMap(ns, name string, kv ...string) *corev1.ConfigMap {
@@ -56,9 +56,10 @@ func named(t *testing.T, err error, is func(error) bool, kind, name string) {
 	}
 }
 
-func TestCreateGetUpdateDelete(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestCreateGetUpdateDelete(t *testing.T) { everywhere(t, createGetUpdateDelete) }
+
+func createGetUpdateDelete(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	cm := configMap("a", "x", "k", "v")
 	must(t, c.Create(ctx, cm))
 	if cm.UID == "" || cm.ResourceVersion == "" || cm.CreationTimestamp.IsZero() || len(cm.ManagedFields) != 1 {
@@ -96,9 +97,10 @@ func TestCreateGetUpdateDelete(t *testing.T) {
 	named(t, c.Delete(ctx, cm), apierrors.IsNotFound, "configmaps", "x")
 }
 
-func TestGetForgetsWhatTheObjectHeld(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestGetForgetsWhatTheObjectHeld(t *testing.T) { everywhere(t, getForgetsWhatTheObjectHeld) }
+
+func getForgetsWhatTheObjectHeld(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	must(t, c.Create(ctx, configMap("a", "x", "k", "v")))
 	got := configMap("b", "y", "old", "value")
 	got.Labels = map[string]string{"old": "label"}
@@ -108,9 +110,10 @@ func TestGetForgetsWhatTheObjectHeld(t *testing.T) {
 	}
 }
 
-func TestRepresentations(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestRepresentations(t *testing.T) { everywhere(t, representations) }
+
+func representations(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	// OpenShift 3's group-less kinds are the same objects.
 	u := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "DeploymentConfig",
@@ -160,9 +163,10 @@ func TestRepresentations(t *testing.T) {
 	}
 }
 
-func TestNamesStayInTheirSegment(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestNamesStayInTheirSegment(t *testing.T) { everywhere(t, namesStayInTheirSegment) }
+
+func namesStayInTheirSegment(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	for _, key := range []client.ObjectKey{
 		{Namespace: "a", Name: "../b/x"}, {Namespace: "a", Name: ".."}, {Namespace: "a", Name: ""}, {Namespace: "", Name: "x"},
 		{Namespace: "a/b", Name: "x"}, {Namespace: "_", Name: "x"}, {Namespace: "a", Name: "x\x00y"}, {Namespace: "a", Name: strings.Repeat("x", 254)},
@@ -177,9 +181,10 @@ func TestNamesStayInTheirSegment(t *testing.T) {
 	}
 }
 
-func TestGenerateName(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestGenerateName(t *testing.T) { everywhere(t, generateName) }
+
+func generateName(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	seen := map[string]bool{}
 	for range 3 {
 		cm := configMap("a", "")
@@ -192,9 +197,10 @@ func TestGenerateName(t *testing.T) {
 	}
 }
 
-func TestDryRunWritesNothing(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestDryRunWritesNothing(t *testing.T) { everywhere(t, dryRunWritesNothing) }
+
+func dryRunWritesNothing(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	cm := configMap("a", "x", "k", "v")
 	must(t, c.Create(ctx, cm, client.DryRunAll))
 	if cm.ResourceVersion != "" || cm.UID == "" {
@@ -219,9 +225,10 @@ func TestDryRunWritesNothing(t *testing.T) {
 	}
 }
 
-func TestPatches(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestPatches(t *testing.T) { everywhere(t, patches) }
+
+func patches(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	rc := func() *corev1.ReplicationController {
 		return &corev1.ReplicationController{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x"}}
 	}
@@ -274,9 +281,10 @@ func TestPatches(t *testing.T) {
 }
 
 // A patch that names no resourceVersion must not be lost, nor lose another, however many run at once.
-func TestRacingPatchesAllLand(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestRacingPatchesAllLand(t *testing.T) { everywhere(t, racingPatchesAllLand) }
+
+func racingPatchesAllLand(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	must(t, c.Create(ctx, configMap("a", "x")))
 	var wg sync.WaitGroup
 	for i := range 20 {
@@ -294,9 +302,10 @@ func TestRacingPatchesAllLand(t *testing.T) {
 	}
 }
 
-func TestDeleteAllOf(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestDeleteAllOf(t *testing.T) { everywhere(t, deleteAllOf) }
+
+func deleteAllOf(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	for i, ns := range []string{"a", "a", "b"} {
 		cm := configMap(ns, fmt.Sprintf("x%d", i))
 		cm.Labels = map[string]string{"l": fmt.Sprint(i % 2)}
@@ -310,9 +319,9 @@ func TestDeleteAllOf(t *testing.T) {
 	}
 }
 
-func TestTooLarge(t *testing.T) {
-	t.Parallel()
-	c := statetest.New(t)
+func TestTooLarge(t *testing.T) { everywhere(t, tooLarge) }
+
+func tooLarge(t *testing.T, c *state.Client) {
 	cm := configMap("a", "x")
 	cm.BinaryData = map[string][]byte{"big": make([]byte, 3<<20)}
 	if err := c.Create(context.Background(), cm); !apierrors.IsRequestEntityTooLargeError(err) && !apierrors.IsInvalid(err) {
@@ -320,9 +329,9 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-func TestMapperAndScopes(t *testing.T) {
-	t.Parallel()
-	c := statetest.New(t)
+func TestMapperAndScopes(t *testing.T) { everywhere(t, mapperAndScopes) }
+
+func mapperAndScopes(t *testing.T, c *state.Client) {
 	for _, k := range api.Kinds() {
 		m, err := c.RESTMapper().RESTMapping(k.GroupKind(), k.Version)
 		if err != nil {
@@ -344,9 +353,10 @@ func TestMapperAndScopes(t *testing.T) {
 	}
 }
 
-func TestEveryKindHasFieldManagers(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestEveryKindHasFieldManagers(t *testing.T) { everywhere(t, everyKindHasFieldManagers) }
+
+func everyKindHasFieldManagers(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	for _, k := range api.Kinds() {
 		if k.Kind == "Event" {
 			continue

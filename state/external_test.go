@@ -2,12 +2,10 @@ package state_test
 
 import (
 	"context"
-	"net/url"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"go.etcd.io/etcd/server/v3/embed"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,26 +13,13 @@ import (
 	"slipway.dev/slipway/state"
 )
 
-// cluster is an etcd that is reached over a socket, as a real user's.
+// cluster is an etcd of the test's own that is reached over a socket, as a real user's.
 func cluster(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	cfg := embed.NewConfig()
-	cfg.Dir, cfg.LogLevel = filepath.Join(dir, "etcd"), "fatal"
-	cfg.UnsafeNoFsync = true
-	cfg.TickMs, cfg.ElectionMs = 20, 100
-	client := url.URL{Scheme: "unix", Path: filepath.Join(dir, "c.sock")}
-	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
-	cfg.ListenPeerUrls = nil
-	e, err := embed.StartEtcd(cfg)
+	e, endpoint, err := startCluster(t.TempDir())
 	must(t, err)
 	t.Cleanup(e.Close)
-	select {
-	case <-e.Server.ReadyNotify():
-	case <-time.After(30 * time.Second):
-		t.Fatal("etcd does not start")
-	}
-	return client.String()
+	return endpoint
 }
 
 func TestExistingCluster(t *testing.T) {

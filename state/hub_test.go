@@ -16,14 +16,15 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"slipway.dev/slipway/state/statetest"
+	"slipway.dev/slipway/state"
 )
 
 // Many watchers, some slow, some late, each see every change of every object in its order, and what one
 // does to its copy no other sees.
-func TestWatchersLoseNothing(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestWatchersLoseNothing(t *testing.T) { everywhere(t, watchersLoseNothing) }
+
+func watchersLoseNothing(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	const objects, changes, watchers = 20, 3000, 30
 	for i := range objects {
 		must(t, c.Create(ctx, configMap("a", fmt.Sprintf("x%d", i), "n", "0")))
@@ -76,9 +77,10 @@ func TestWatchersLoseNothing(t *testing.T) {
 
 // A watch that begins at a transaction of many objects sends all of them: its caller may have seen
 // only the first before it was cut off. After a transaction of one, which is any other write, it does not.
-func TestWatchResumesInTheMidstOfABatch(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestWatchResumesInTheMidstOfABatch(t *testing.T) { everywhere(t, watchResumesInTheMidstOfABatch) }
+
+func watchResumesInTheMidstOfABatch(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	idle, stop := context.WithCancel(ctx)
 	defer stop()
 	other, err := c.Watch(idle, &corev1.ConfigMapList{}) // keeps the hub of the kind
@@ -125,9 +127,10 @@ func TestWatchResumesInTheMidstOfABatch(t *testing.T) {
 }
 
 // Watchers of different Go types and selectors share a hub and get each its own.
-func TestWatchersOfOneHubDiffer(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestWatchersOfOneHubDiffer(t *testing.T) { everywhere(t, watchersOfOneHubDiffer) }
+
+func watchersOfOneHubDiffer(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	u := &unstructured.UnstructuredList{}
 	u.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
 	m := &metav1.PartialObjectMetadataList{}

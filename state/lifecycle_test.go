@@ -10,12 +10,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"slipway.dev/slipway/state/statetest"
+	"slipway.dev/slipway/state"
 )
 
-func TestStatusAndGeneration(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestStatusAndGeneration(t *testing.T) { everywhere(t, statusAndGeneration) }
+
+func statusAndGeneration(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	p := pod("a", "x", "n1")
 	p.Status.Phase = corev1.PodRunning
 	must(t, c.Create(ctx, p))
@@ -54,9 +55,10 @@ func TestStatusAndGeneration(t *testing.T) {
 	}
 }
 
-func TestFinalizersAndPreconditions(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestFinalizersAndPreconditions(t *testing.T) { everywhere(t, finalizersAndPreconditions) }
+
+func finalizersAndPreconditions(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	cm := configMap("a", "x")
 	cm.Finalizers = []string{"slipway.dev/one", "slipway.dev/two"}
 	must(t, c.Create(ctx, cm))
@@ -88,9 +90,10 @@ func TestFinalizersAndPreconditions(t *testing.T) {
 	}
 }
 
-func TestPodsStopGracefully(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestPodsStopGracefully(t *testing.T) { everywhere(t, podsStopGracefully) }
+
+func podsStopGracefully(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	exists := func(p *corev1.Pod) bool {
 		err := c.Get(ctx, client.ObjectKeyFromObject(p), p)
 		if client.IgnoreNotFound(err) != nil {

@@ -12,12 +12,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/state"
-	"slipway.dev/slipway/state/statetest"
 )
 
-func TestSelectors(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestSelectors(t *testing.T) { everywhere(t, selectors) }
+
+func selectors(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	for i := range 4 {
 		p := pod([]string{"a", "b"}[i%2], fmt.Sprintf("p%d", i), fmt.Sprintf("n%d", i/2))
 		p.Labels = map[string]string{"app": []string{"web", "db"}[i/2]}
@@ -74,9 +74,10 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-func TestPages(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestPages(t *testing.T) { everywhere(t, pages) }
+
+func pages(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	for i := range 10 {
 		cm := configMap("a", fmt.Sprintf("x%d", i))
 		cm.Labels = map[string]string{"even": fmt.Sprint(i%2 == 0)}

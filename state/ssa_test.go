@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/state"
-	"slipway.dev/slipway/state/statetest"
 )
 
 func resourceManager(c *state.Client, field string) *ssa.ResourceManager {
@@ -28,9 +27,10 @@ func actions(cs *ssa.ChangeSet) map[string]ssa.Action {
 }
 
 // What Applications are applied with must see this client as it sees an API server.
-func TestFluxResourceManager(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestFluxResourceManager(t *testing.T) { everywhere(t, fluxResourceManager) }
+
+func fluxResourceManager(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	git := resourceManager(c, "git")
 	objects := func(image string) []*unstructured.Unstructured {
 		return []*unstructured.Unstructured{

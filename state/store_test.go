@@ -128,9 +128,9 @@ func TestEventsExpire(t *testing.T) {
 	must(t, c.Get(ctx, client.ObjectKey{Namespace: "a", Name: "x"}, &corev1.ConfigMap{}))
 }
 
-func TestOnlyOneLeads(t *testing.T) {
-	t.Parallel()
-	c := statetest.New(t)
+func TestOnlyOneLeads(t *testing.T) { everywhere(t, onlyOneLeads) }
+
+func onlyOneLeads(t *testing.T, c *state.Client) {
 	var leading, terms atomic.Int32
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

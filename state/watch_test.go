@@ -60,9 +60,10 @@ func from(rv string) client.ListOption {
 	return &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: rv}}
 }
 
-func TestWatchFromRevision(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestWatchFromRevision(t *testing.T) { everywhere(t, watchFromRevision) }
+
+func watchFromRevision(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	must(t, c.Create(ctx, configMap("a", "before")))
 	var l corev1.ConfigMapList
 	must(t, c.List(ctx, &l))
@@ -90,9 +91,10 @@ func TestWatchFromRevision(t *testing.T) {
 	}
 }
 
-func TestWatchBeginsWithWhatExists(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestWatchBeginsWithWhatExists(t *testing.T) { everywhere(t, watchBeginsWithWhatExists) }
+
+func watchBeginsWithWhatExists(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	must(t, c.Create(ctx, configMap("a", "x")))
 	raw := &unstructured.UnstructuredList{}
 	raw.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMapList"))
@@ -146,9 +148,10 @@ func TestBookmarksTellTheRevision(t *testing.T) {
 	expect(t, plain, watch.Deleted, "x") // and no bookmark before it
 }
 
-func TestWatchWithSelector(t *testing.T) {
-	t.Parallel()
-	c, ctx := statetest.New(t), t.Context()
+func TestWatchWithSelector(t *testing.T) { everywhere(t, watchWithSelector) }
+
+func watchWithSelector(t *testing.T, c *state.Client) {
+	ctx := t.Context()
 	w, err := c.Watch(ctx, &corev1.PodList{}, client.MatchingFields{"spec.nodeName": "n1"}, client.MatchingLabels{"l": "1"})
 	must(t, err)
 	defer w.Stop()

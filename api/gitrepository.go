@@ -37,6 +37,9 @@ func validateGitRepository(r *v1alpha1.GitRepository) field.ErrorList {
 	if r.Spec.Depth < 0 {
 		errs = append(errs, field.Invalid(p.Child("depth"), r.Spec.Depth, "must not be negative"))
 	}
+	if r.Spec.LFS {
+		errs = append(errs, field.Invalid(p.Child("lfs"), true, "content in git LFS is not read: keep what is rendered in git itself"))
+	}
 	for i, name := range r.Spec.Projects {
 		errs = append(errs, named(p.Child("projects").Index(i), name, validation.IsDNS1123Label)...)
 	}

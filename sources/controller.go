@@ -50,7 +50,7 @@ func (s *Sources) reconcile(ctx context.Context, key loop.Key) (loop.Result, err
 	var repo v1alpha1.GitRepository
 	if err := s.Client.Get(ctx, key, &repo); err != nil {
 		if client.IgnoreNotFound(err) == nil {
-			s.forget(key)
+			s.retire(key)
 			return loop.Result{}, nil
 		}
 		return loop.Result{}, err
@@ -77,7 +77,11 @@ func (s *Sources) reconcile(ctx context.Context, key loop.Key) (loop.Result, err
 		if l.outcome.err == nil {
 			l.failures = 0
 		}
+		if p.mirror != nil {
+			l.mirror = p.mirror.name()
+		}
 		s.store(key, l)
+		s.sweep()
 	}
 	if err := s.write(ctx, p, &repo, l.outcome); err != nil {
 		return loop.Result{}, err
@@ -213,13 +217,6 @@ func (s *Sources) store(key types.NamespacedName, l look) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.looks[key] = &l
-}
-
-func (s *Sources) forget(key types.NamespacedName) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.looks, key)
-	delete(s.asked, key)
 }
 
 func (s *Sources) takeAsked(key types.NamespacedName) bool {

@@ -50,6 +50,8 @@ type look struct {
 	// secretName and keysName are spec.secretRef's and spec.verify.secretRef's names, for
 	// changes of the Secrets.
 	secretName, keysName string
+	// mirror is the name of its mirror; empty: it was not looked at.
+	mirror string
 
 	// at is when the last look ended; zero: there was none in this process.
 	at time.Time

@@ -22,7 +22,7 @@ func (f treeFS) Digest(name string) (string, bool) {
 func (f treeFS) digest(n node) string {
 	plain := n.entry.Mode.String() + ":" + n.entry.Hash.String()
 	if n.entry.Mode != filemode.Dir && n.entry.Mode != filemode.Submodule {
-		return plain + f.view.fileMarks()
+		return plain
 	}
 	marks := f.view.marks() + n.rules.digest()
 	if marks == "" {

@@ -42,7 +42,7 @@ func (i fileInfo) Size() int64 {
 	if err != nil {
 		return 0
 	}
-	return i.f.view.smudgedSize(i.n, n)
+	return n
 }
 
 type dirEntry struct {

@@ -29,6 +29,8 @@ type Mirror struct {
 	// extra are full names outside of refs/heads and refs/tags that somebody asked for.
 	extra map[string]bool
 	// lastStart and lastErr describe the last complete look.
+	// borrowed is when somebody other than a GitRepository opened it.
+	borrowed  time.Time
 	lastStart time.Time
 	lastErr   error
 }
@@ -45,6 +47,10 @@ func openMirror(owner *Mirrors, dir string, l Location, depth int) (*Mirror, err
 	}
 	if err := sweep(dir); err != nil {
 		return nil, err
+	}
+	// Its time says when it was used last: see Mirrors.Sweep.
+	if now := time.Now(); os.Chtimes(dir, now, now) != nil {
+		return nil, fmt.Errorf("%s: its time cannot be set", dir)
 	}
 	known, err := readRefs(dir)
 	if err != nil {

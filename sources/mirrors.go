@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	gitfile "github.com/go-git/go-git/v5/plumbing/transport/file"
@@ -68,6 +69,9 @@ func NewMirrors(dir string, opts Options) (*Mirrors, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("mirrors: %w", err)
 	}
+	if err := removeGone(dir); err != nil {
+		return nil, fmt.Errorf("mirrors: %w", err)
+	}
 	m := &Mirrors{dir: dir, opts: opts, open: map[string]*Mirror{}, trusted: opts.RoundTripper, guarded: opts.RoundTripper}
 	if opts.RoundTripper == nil {
 		m.trusted, m.guarded = newHTTPTransport(nil), newGuarded(guard{opts.Reachable}, nil)
@@ -78,6 +82,18 @@ func NewMirrors(dir string, opts Options) (*Mirrors, error) {
 // Open is the mirror of a repository, empty if it was never fetched. scope is the
 // project whose credentials fetch it, empty if it needs none.
 func (m *Mirrors) Open(l Location, scope string) (*Mirror, error) { return m.OpenShallow(l, scope, 0) }
+
+// Borrow is Open for what no GitRepository names: a build's source, a submodule. The
+// mirror is kept for a while after.
+func (m *Mirrors) Borrow(l Location, scope string) (*Mirror, error) {
+	r, err := m.Open(l, scope)
+	if err == nil {
+		r.mu.Lock()
+		r.borrowed = time.Now()
+		r.mu.Unlock()
+	}
+	return r, err
+}
 
 // OpenShallow is Open of a mirror whose fetches bring depth commits of history; 0: all.
 // Each depth has a mirror of its own.

@@ -48,6 +48,8 @@ type Sources struct {
 	looks map[loop.Key]*look
 	// asked are the keys that a hook wants looked at.
 	asked map[loop.Key]bool
+	// swept is when mirrors that nobody uses were looked for.
+	swept time.Time
 }
 
 // New is not running yet: see Controllers.
@@ -174,6 +176,7 @@ func (p place) revision(ctx context.Context, t target) (api.Revision, error) {
 		}
 	}
 	v := newView(ignore)
+	v.pointers = p.repo == nil
 	rev, err := p.mirror.revision(p.location, t, v)
 	if err != nil || !recurse {
 		return rev, err
@@ -295,7 +298,7 @@ func (s *Sources) Source(ctx context.Context, url, ref, commit string, secret *c
 	if secret != nil {
 		creds = creds.administrators(secret.Namespace)
 	}
-	m, err := s.Mirrors.Open(l, creds.Scope)
+	m, err := s.Mirrors.Borrow(l, creds.Scope)
 	if err != nil {
 		return api.Revision{}, err
 	}

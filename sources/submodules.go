@@ -147,7 +147,7 @@ func (g gatherer) add(ctx context.Context, n node, parent Location, d declared, 
 		return err
 	}
 	p := place{location: l, creds: g.creds.forModule(g.location, l), repo: g.repo}
-	if p.mirror, err = g.mirror.owner.Open(l, p.creds.Scope); err != nil {
+	if p.mirror, err = g.mirror.owner.Borrow(l, p.creds.Scope); err != nil {
 		return err
 	}
 	if _, err := p.at(ctx, "", n.entry.Hash.String()); err != nil {

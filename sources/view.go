@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -21,6 +22,8 @@ type view struct {
 	parsed sync.Map
 	// modules are the submodules that are read, by path; nil: none is.
 	modules map[string]module
+	// pointers says that git LFS pointers are read as they are.
+	pointers bool
 }
 
 func newView(ignore string) *view {
@@ -59,9 +62,20 @@ func (v *view) marks() string {
 	return marks
 }
 
-// fileMarks is marks for files.
-func (v *view) fileMarks() string { return "" }
+// ErrLFS says that a file's content is in git LFS, and what git holds is a pointer to it.
+var ErrLFS = errors.New("content in git LFS")
 
-func (v *view) smudge(_ node, content []byte) ([]byte, error) { return content, nil }
+// maxPointer is longer than any pointer is.
+const maxPointer = 1024
 
-func (v *view) smudgedSize(_ node, size int64) int64 { return size }
+// pointer is how every git LFS pointer begins.
+var pointer = []byte("version https://git-lfs.github.com/spec/v1\n")
+
+// smudge refuses pointers: who reads one as if it were the content goes wrong quietly.
+// Without a view, and for builds, a file is what git holds.
+func (v *view) smudge(n node, content []byte) ([]byte, error) {
+	if v == nil || v.pointers || len(content) > maxPointer || !bytes.HasPrefix(content, pointer) {
+		return content, nil
+	}
+	return nil, fmt.Errorf("%w is not read: keep %s in git itself, or away from what is rendered", ErrLFS, strings.Join(n.path, "/"))
+}

@@ -41,7 +41,8 @@ type GitRepositorySpec struct {
 	// RecurseSubmodules reads submodules, too. By default a tree that holds one is refused
 	// where something reads it.
 	RecurseSubmodules bool `json:"recurseSubmodules,omitempty"`
-	// LFS reads the content that a git LFS pointer stands for. By default pointers are refused.
+	// LFS must be left out: content in git LFS is not read, and a pointer to it is refused
+	// where something reads it.
 	LFS bool `json:"lfs,omitempty"`
 	// Depth limits how many commits of history are fetched; default 0: all of it.
 	Depth int `json:"depth,omitempty"`

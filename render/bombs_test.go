@@ -103,7 +103,7 @@ var bombs = []struct{ name, file, text, want string }{
 // Each is a mistake of its file, told within the limits; the file before it and the one
 // after it are looked at all the same, and other applications are not touched.
 func TestBombs(t *testing.T) {
-	r := newRenderer(t, render.Options{Limits: render.Limits{Memory: 96 << 20, CPU: time.Second, Wall: 60 * time.Second, Output: 4 << 20}})
+	r := newRenderer(t, render.Options{Limits: render.Limits{Memory: hunger * 96 << 20, CPU: hunger * time.Second, Wall: 2 * time.Minute, Output: 4 << 20}})
 	for _, c := range bombs {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

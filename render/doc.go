@@ -8,6 +8,12 @@
 // the parent reads the tree, hands the child the files that it asks for, and keeps
 // account of them.
 //
+// What nothing touched is not rendered again. Three things are kept: outcomes of whole
+// applications, by the digests of what they depend on; outcomes of single files, where an
+// application has several; and, in each child, parsed imports, as long as every one of them
+// is the same in the next application's tree. A child never keeps a value: what one
+// application's parameters, generated values or files made is not seen by another.
+//
 // Subpackages: document reads YAML and JSON with positions, jsonnet evaluates, template
 // processes OpenShift Templates, ledger keeps generated values, sandbox holds the child.
 package render

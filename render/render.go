@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -45,7 +46,8 @@ type Options struct {
 	Check func(*unstructured.Unstructured) field.ErrorList
 	// Limits of each file's evaluation.
 	Limits Limits
-	// Workers is how many renders run at the same time; default 2.
+	// Workers is how many renders run at the same time, each in a child of its own; default:
+	// one for each processor, but at least 2 and at most 4.
 	Workers int
 	Log     *slog.Logger
 }
@@ -72,7 +74,7 @@ func New(o Options) *Renderer {
 		o.Check = api.Check
 	}
 	if o.Workers == 0 {
-		o.Workers = 2
+		o.Workers = min(max(runtime.NumCPU(), 2), 4)
 	}
 	if len(o.Exe) == 0 {
 		self, err := os.Executable()

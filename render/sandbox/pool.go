@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// Pool keeps children ready. At most Workers of them work at the same time.
+// Pool keeps children ready, as many as may work at the same time; each that waits holds
+// a few tens of megabytes.
 type Pool struct {
 	exe    []string
 	env    []string
@@ -22,13 +23,8 @@ type Pool struct {
 	closed bool      // guarded by mu
 }
 
-// The pool's sizes.
-const (
-	// maxIdle children wait for work; each holds a few tens of megabytes.
-	maxIdle = 2
-	// maxJobs is after how many jobs a child is replaced, so that nothing adds up.
-	maxJobs = 5000
-)
+// maxJobs is after how many jobs a child is replaced, so that nothing adds up.
+const maxJobs = 5000
 
 var errClosed = errors.New("the renderer is closed")
 
@@ -129,7 +125,7 @@ func (p *Pool) Put(w *Worker) {
 
 func (p *Pool) put(w *Worker) {
 	p.mu.Lock()
-	keep := !p.closed && len(p.idle) < maxIdle
+	keep := !p.closed && len(p.idle) < cap(p.slots)
 	if keep {
 		p.idle = append(p.idle, w)
 	}

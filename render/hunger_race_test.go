@@ -1,0 +1,7 @@
+//go:build race
+
+package render_test
+
+// hunger is how many times what it takes otherwise a child takes here: the race detector
+// is not small.
+const hunger = 6

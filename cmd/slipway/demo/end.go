@@ -171,10 +171,12 @@ func (s *story) rollBack(ctx context.Context) (string, error) {
 
 // bad pushes a commit with three mistakes in two files, then its mend.
 func (s *story) bad(ctx context.Context) (string, error) {
-	good, err := s.config.git(ctx, "rev-parse", "HEAD")
+	before, err := s.application(ctx, "shop-dev")
 	if err != nil {
 		return "", err
 	}
+	// The newest commit that concerned it; what other projects got since is not its.
+	good := before.Status.LastAppliedCommit
 	err = errors.Join(
 		s.config.edit(routeFile, "host: "+s.devHost, "host: No_Such!Host"),
 		s.config.edit(routeFile, "    kind: Service", "    kind: Service\n    weight: 999"),

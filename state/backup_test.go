@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -237,4 +238,35 @@ func TestBackupIsConsistent(t *testing.T) {
 	}
 	close(stop)
 	<-done
+}
+
+// FuzzRestore: whatever the file holds, restore ends with an error or with what was backed up.
+func FuzzRestore(f *testing.F) {
+	f.Add([]byte("hello"))
+	f.Add([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x01\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00"))
+	var buf bytes.Buffer
+	zip := gzip.NewWriter(&buf)
+	out := tar.NewWriter(zip)
+	for name, data := range map[string]string{"seal.key": strings.Repeat("k", 32), "objects/core/configmaps/a/x": "{}", "manifest.json": `{"format":1,"prefix":"/slipway"}`} {
+		if err := out.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(data))}); err != nil {
+			f.Fatal(err)
+		}
+		if _, err := out.Write([]byte(data)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := errors.Join(out.Close(), zip.Close()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(buf.Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file := filepath.Join(t.TempDir(), "b")
+		must(t, os.WriteFile(file, data, 0o600))
+		dir := filepath.Join(t.TempDir(), "data")
+		if _, err := state.Restore(t.Context(), file, state.Options{DataDir: dir, NoSync: true}); err == nil {
+			t.Error("restored")
+		} else if _, err := os.Stat(dir); err == nil {
+			t.Error("a refused backup left a directory")
+		}
+	})
 }

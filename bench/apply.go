@@ -47,6 +47,7 @@ func (e *Env) applyAt(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(e.Progress, "  ours: first %s, nothing %s, 1 %% %s\n", secs(ours.First), secs(ours.Nothing), secs(ours.OnePercent))
 	return e.compareApply(ctx, n, files, ours)
 }
 

@@ -20,8 +20,12 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime/pprof"
 	"syscall"
 	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"slipway.dev/slipway/render"
 )
@@ -52,12 +56,25 @@ func parent(ctx context.Context, args []string) error {
 	runs := flags.Int("runs", 3, "how often each figure is taken; the median is printed")
 	out := flags.String("out", "", "write the table here, too")
 	asJSON := flags.String("json", "", "write the figures here")
+	alone := flags.Bool("alone", false, "leave out the peers that are programs")
+	profile := flags.String("profile", "", "write a processor profile of this process here")
 	joining := flags.Bool("join", false, "measure nothing: print the table of what earlier runs wrote with -json")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *joining {
 		return join(flags.Args(), *out)
+	}
+	if *profile != "" {
+		f, err := os.Create(filepath.Clean(*profile))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	wanted, err := regexp.Compile(*only)
 	if err != nil {
@@ -68,10 +85,11 @@ func parent(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	log.SetLogger(logr.Discard())
 	if *short {
 		patience = time.Minute
 	}
-	e := &Env{Short: *short, Runs: *runs, Dir: dir, Progress: os.Stderr}
+	e := &Env{Short: *short, Runs: *runs, Alone: *alone, Dir: dir, Progress: os.Stderr}
 	report := e.Run(ctx, wanted)
 	if err := report.Print(os.Stdout); err != nil {
 		return err
@@ -134,6 +152,8 @@ type Env struct {
 	Short bool
 	// Runs is how often a figure is taken.
 	Runs int
+	// Alone leaves out the peers that are programs.
+	Alone bool
 	// Dir is removed at the end.
 	Dir string
 	// Progress is told what is going on.

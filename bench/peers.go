@@ -34,11 +34,14 @@ var (
 
 var programs = []program{tk, gitopsEngine, kubeAPIServer, kustomizeController}
 
-// errNotBuilt says that a short run does without a peer.
-var errNotBuilt = errors.New("not built yet, and a short run builds nothing: make bench does")
+// errNotBuilt says that a run does without a peer.
+var errNotBuilt = errors.New("left out: it is not built yet, and a short run builds nothing, or it was not asked for")
 
 // find is the path of the binary; a full run builds what is missing.
 func (p program) find(ctx context.Context, e *Env) (string, error) {
+	if e.Alone {
+		return "", fmt.Errorf("%s: %w", p.Name, errNotBuilt)
+	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipway.dev/slipway/api"
-	"slipway.dev/slipway/reconciler"
 	"slipway.dev/slipway/render"
 	"slipway.dev/slipway/render/secrets"
 	"slipway.dev/slipway/render/template"
@@ -87,36 +85,22 @@ type workingCopy struct {
 	values        map[string]string
 }
 
-// folders are the parts of the tree that are rendered by themselves.
-func (w workingCopy) folders(tree fs.FS) []reconciler.Folder {
-	if w.project != "" {
-		return []reconciler.Folder{{Path: w.path, Project: w.project}}
-	}
-	return reconciler.Folders(tree, cmp.Or(w.path, "."))
-}
-
-// render renders every folder, and gathers the mistakes of all of them.
+// render renders every application of the tree, and gathers the mistakes of all of them.
 func (w workingCopy) render(ctx context.Context, tree fs.FS) ([]api.DesiredObject, api.Problems, error) {
 	r, err := offlineRenderer()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer r.Close()
+	apps, err := applications(ctx, r, tree, w)
+	if err != nil {
+		return nil, nil, err
+	}
 	var objects []api.DesiredObject
 	var all api.Problems
-	for _, f := range w.folders(tree) {
-		want, err := r.Render(ctx, render.Request{
-			Tree: tree, Path: f.Path, Project: f.Project, Parameters: w.values, Application: "offline/offline",
-		})
-		var problems api.Problems
-		switch {
-		case errors.As(err, &problems):
-			all = append(all, problems...)
-		case err != nil:
-			return nil, nil, err
-		default:
-			objects = append(objects, want.Objects...)
-		}
+	for _, app := range apps {
+		objects = append(objects, app.rendered.Objects...)
+		all = append(all, app.problems...)
 	}
 	return objects, all, nil
 }

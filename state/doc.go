@@ -15,6 +15,22 @@
 // transaction that lost a race is run again from the top on what won it, unless the caller
 // named the resourceVersion that it had seen: then the caller gets a Conflict.
 //
+// ApplyMany does the same for many objects at once (applymany.go), with a shortcut for those that are new or
+// unchanged (shortcut.go). The objects of one of its transactions share a resourceVersion.
+//
+// # Watches
+//
+// All watches of a kind share one watch of etcd (hub.go), and each gets copies of its own.
+//
+// # Leaders
+//
+// What is written with the context that Lead gives is refused once the leadership is over (fence.go).
+//
+// # Sealing and backups
+//
+// Sealed values open with any key of the key file and are written with the first (seal.go). RotateKey
+// replaces the key (rotate.go); Backup and Restore carry all of it elsewhere (backup.go, restore.go).
+//
 // Etcd runs inside the process, listens nowhere and syncs every write to disk, unless Options
 // name an existing cluster.
 package state

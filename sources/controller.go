@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -63,7 +64,12 @@ func (s *Sources) reconcile(ctx context.Context, key loop.Key) (loop.Result, err
 	if errors.Is(err, errRead) {
 		return loop.Result{}, err
 	}
-	if now, _ := due(repo.Spec, repo.Generation, p.secrets(), l, s.takeAsked(key), s.Now()); now {
+	if now, _ := due(repo.Spec, repo.Generation, p.secrets(), l, s.isAsked(key), s.Now()); now {
+		if !s.begin(key.Namespace) {
+			return loop.Result{After: busyRetry}, nil
+		}
+		defer s.end(key.Namespace)
+		s.takeAsked(key)
 		if err == nil {
 			l.outcome = s.look(ctx, p)
 		} else {
@@ -219,10 +225,37 @@ func (s *Sources) store(key types.NamespacedName, l look) {
 	s.looks[key] = &l
 }
 
-func (s *Sources) takeAsked(key types.NamespacedName) bool {
+func (s *Sources) isAsked(key types.NamespacedName) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked := s.asked[key]
+	return s.asked[key]
+}
+
+func (s *Sources) takeAsked(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.asked, key)
-	return asked
+}
+
+// busyRetry is how soon a repository is tried again whose project has its share of looks.
+const busyRetry = 200 * time.Millisecond
+
+// begin says whether a project may have one more look under way: many repositories that
+// hang must not take every worker.
+func (s *Sources) begin(project string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy[project] >= max(s.Workers/4, 1) {
+		return false
+	}
+	s.busy[project]++
+	return true
+}
+
+func (s *Sources) end(project string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy[project]--; s.busy[project] == 0 {
+		delete(s.busy, project)
+	}
 }

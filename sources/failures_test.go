@@ -191,9 +191,10 @@ func TestOneHostileRepositoryDelaysNoOther(t *testing.T) {
 	}))
 	t.Cleanup(hostile.Close)
 	r := run(t, statetest.New(t), t.TempDir())
-	for i := range 40 {
+	const many = 150 // more than there are workers
+	for i := range many {
 		repo := shopRepository(fmt.Sprintf("%s/%s%d.git", hostile.URL, []string{"hang", "drip"}[i%2], i), nil)
-		repo.Name = fmt.Sprint("bad", i)
+		repo.Namespace, repo.Name = "eve", fmt.Sprint("bad", i)
 		if err := r.client.Create(context.Background(), repo); err != nil {
 			t.Fatal(err)
 		}

@@ -160,7 +160,7 @@ func (m merger) entry(at string, old, ours, theirs *object.TreeEntry, conflicts 
 	if len(merged) == 0 {
 		return nil, nil
 	}
-	h, err := rewriter{m.objects, m.made}.store(plumbing.ZeroHash, merged, at)
+	h, err := rewriter(m).store(plumbing.ZeroHash, merged, at)
 	return &object.TreeEntry{Mode: filemode.Dir, Hash: h}, err
 }
 

@@ -116,7 +116,7 @@ func signerTime(value string) (time.Time, error) {
 
 // checkKey refuses keys that are too weak to stand for somebody.
 func checkKey(key ssh.PublicKey) error {
-	if key.Type() == ssh.InsecureKeyAlgoDSA {
+	if key.Type() == "ssh-dss" {
 		return errors.New("DSA keys are too weak")
 	}
 	if c, ok := key.(ssh.CryptoPublicKey); ok {

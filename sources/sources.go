@@ -33,7 +33,7 @@ type Deps struct {
 	// Now defaults to time.Now.
 	Now func() time.Time
 	// Workers is how many repositories are looked at side by side; default 128, so that
-	// slow ones delay no other.
+	// slow ones delay no other. One project gets at most a quarter of them.
 	Workers int
 }
 
@@ -48,6 +48,8 @@ type Sources struct {
 	looks map[loop.Key]*look
 	// asked are the keys that a hook wants looked at.
 	asked map[loop.Key]bool
+	// busy counts the looks that are under way in each project.
+	busy map[string]int
 	// swept is when mirrors that nobody uses were looked for.
 	swept time.Time
 }
@@ -63,7 +65,7 @@ func New(d Deps) *Sources {
 	if d.Workers <= 0 {
 		d.Workers = 128
 	}
-	return &Sources{Deps: d, wake: make(chan loop.Key, 4096), looks: map[loop.Key]*look{}, asked: map[loop.Key]bool{}}
+	return &Sources{Deps: d, wake: make(chan loop.Key, 4096), looks: map[loop.Key]*look{}, asked: map[loop.Key]bool{}, busy: map[string]int{}}
 }
 
 // Refresh looks at a repository now.
@@ -154,13 +156,16 @@ func (s *Sources) find(ctx context.Context, key types.NamespacedName) (place, er
 	return p, nil
 }
 
+// longestLook bounds spec.timeout: a look holds a worker.
+const longestLook = 10 * time.Minute
+
 // fetch looks with the repository's timeout.
 func (p place) fetch(ctx context.Context, also ...string) error {
 	limit := 60 * time.Second
 	if p.repo != nil && p.repo.Spec.Timeout != nil && p.repo.Spec.Timeout.Duration > 0 {
 		limit = p.repo.Spec.Timeout.Duration
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, min(limit, longestLook))
 	defer cancel()
 	return p.mirror.Fetch(ctx, p.location, p.creds, also...)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -56,6 +57,9 @@ func validateWindow(p *field.Path, w v1alpha1.Window) field.ErrorList {
 	errs := oneOf(p.Child("kind"), w.Kind, v1alpha1.WindowAllow, v1alpha1.WindowDeny)
 	errs = append(errs, required(p.Child("schedule"), w.Schedule)...)
 	errs = append(errs, validateSchedule(w.Schedule, true, p.Child("schedule"))...)
+	if strings.HasPrefix(w.Schedule, "@every") {
+		errs = append(errs, field.Invalid(p.Child("schedule"), w.Schedule, "has no times of day; use five fields"))
+	}
 	if d := w.Duration.Duration; d <= 0 || d > maxWindow {
 		errs = append(errs, field.Invalid(p.Child("duration"), d.String(), "must be longer than 0 and no longer than a year"))
 	}

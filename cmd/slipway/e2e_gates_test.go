@@ -85,6 +85,7 @@ func TestGates(t *testing.T) {
 		t.Errorf("plan: %s", res)
 	}
 	value("c5", "1")
+	u.says("status", "WAITING", "Brakes", "deletes 5 of 6 objects")
 	var waiting server.PlanAnswer
 	if err := json.Unmarshal([]byte(u.runs("plan", "pp", "-o", "json").out), &waiting); err != nil || waiting.Waiting == nil || waiting.Waiting.Digest != waiting.Digest {
 		t.Errorf("plan -o json: %+v, %v", waiting, err)
@@ -108,6 +109,7 @@ func TestGates(t *testing.T) {
 	}
 	value("c0", "9")
 	u.says("get application pp -n slipway -o jsonpath={.status.overrides}", "the shop is on fire")
+	u.says("status", "override: ", "pp/configmap/c0 until ", "the shop is on fire")
 	name := strings.Fields(res.out[strings.Index(res.out, "--end "):])[1]
 	if res := u.runs("override", "--end", name, "--owner", "Ada <ada@example.com>", "--key", key); res.code != 0 {
 		t.Errorf("override --end: %s", res)

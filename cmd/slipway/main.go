@@ -60,7 +60,8 @@ func root() *cobra.Command {
 		Short: "An application platform for plain Docker hosts, driven by nothing but git",
 		Long: `Slipway runs what a git repository says: projects, builds, image streams,
 deployments, routes and templates, as OpenShift 3 has them, on plain Docker hosts.
-Everything is changed by a commit, a tag or a signed hook; every command here reads.`,
+Everything is changed by a commit, a tag or a signed hook. The commands here read, with two
+exceptions: rollback commits, with your own git, and override breaks the glass, signed.`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,

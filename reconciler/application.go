@@ -112,16 +112,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (r
 			return loop.Result{}, err
 		}
 	}
-	again := loop.Result{After: interval(app)}
-	if waits, err := r.dependency(ctx, app); err != nil || waits != "" {
-		if err != nil {
-			return again, err
-		}
-		return again, r.report(ctx, app, false, ReasonDependency, waits)
-	}
 	rev, err := r.Sources.Revision(ctx, source(app))
 	if err != nil {
 		return r.again(ctx, app), errors.Join(r.report(ctx, app, false, ReasonSource, err.Error()), r.keepLast(ctx, app, rev, r.Now()))
+	}
+	if ready, again, err := r.dependencies(ctx, app, rev.Commit); err != nil || !ready {
+		return again, err
 	}
 	r.planner.memory.of(key).note(func(k *known) { k.commit = rev.Commit })
 	err = r.converge(ctx, app, rev)

@@ -82,10 +82,10 @@ func (r *Reconciler) newer(ctx context.Context, app *v1alpha1.Application, newes
 // loss is what a plan takes away. A DeploymentConfig that rolls out is one restart, however
 // many pods it has, and none where it has no pods.
 func loss(plan *Plan) gate.Loss {
-	l := gate.Loss{Live: plan.Unchanged + plan.Count(Change) + plan.Count(Prune)}
+	l := gate.Loss{Live: plan.Unchanged + plan.Count(Change) + plan.Count(Prune) + plan.Count(Replace)}
 	for _, s := range plan.Steps {
 		switch {
-		case s.Action == Prune:
+		case s.Action == Prune, s.Action == Replace:
 			l.Effects = append(l.Effects, gate.Effect{Object: s.Object, Kind: s.desired.GetKind(), Deletes: true})
 		case s.Action == Change && restarts(s):
 			l.Effects = append(l.Effects, gate.Effect{Object: s.Object, Kind: s.desired.GetKind(), Restarts: true})

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,14 +16,62 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/reconciler/gate"
 	"slipway.dev/slipway/state/loop"
 )
 
+// lookAgain is how soon a dependency is looked at again that is about to look at the newest
+// commit: its end may change nothing that would wake anybody.
+const lookAgain = 50 * time.Millisecond
+
+// dependencies looks at what an Application depends on. It says false, and when to look again, where one of
+// them is not ready, or has a newer commit of the same repository before it: a commit reaches
+// a dependency first.
+func (r *Reconciler) dependencies(ctx context.Context, app *v1alpha1.Application, commit string) (bool, loop.Result, error) {
+	if len(app.Spec.DependsOn) == 0 {
+		return true, loop.Result{}, nil
+	}
+	again := loop.Result{After: interval(app)}
+	behind := false
+	for _, d := range app.Spec.DependsOn {
+		// Before it is read how they do: a look that ends in between is in what is read then.
+		b, err := r.behind(ctx, app, d.Name, commit)
+		if err != nil {
+			return false, again, err
+		}
+		behind = behind || b
+	}
+	waits, err := r.dependency(ctx, app)
+	switch {
+	case err != nil:
+		return false, again, err
+	case waits != "":
+		return false, again, r.report(ctx, app, false, ReasonDependency, waits)
+	case behind:
+		return false, loop.Result{After: lookAgain}, nil
+	}
+	return true, loop.Result{}, nil
+}
+
+// behind says that an Application is about to look at a commit of the repository that it
+// shares with one that depends on it. A suspended one, and one that somebody holds, are
+// where they are meant to be.
+func (r *Reconciler) behind(ctx context.Context, app *v1alpha1.Application, name, commit string) (bool, error) {
+	key := types.NamespacedName{Namespace: app.Namespace, Name: name}
+	other, err := r.application(ctx, key)
+	if err != nil || other == nil || source(other) != source(app) || other.DeletionTimestamp != nil || other.Status.Waiting != nil {
+		return false, err
+	}
+	if suspended, _ := gate.Suspended(other.Spec.Suspend, other.Spec.SuspendUntil, r.Now()); suspended {
+		return false, nil
+	}
+	behind := false
+	r.planner.memory.of(key).note(func(k *known) { behind = !k.seen || k.busy || k.commit != commit })
+	return behind, nil
+}
+
 // dependency says which Application this one waits for, and why; empty: none.
 func (r *Reconciler) dependency(ctx context.Context, app *v1alpha1.Application) (string, error) {
-	if len(app.Spec.DependsOn) == 0 {
-		return "", nil
-	}
 	if cycle, err := r.cycle(ctx, app); err != nil || cycle != "" {
 		return cycle, err
 	}
@@ -38,6 +87,9 @@ func (r *Reconciler) dependency(ctx context.Context, app *v1alpha1.Application) 
 		}
 		if c := meta.FindStatusCondition(other.Status.Conditions, Ready); c == nil || c.Status != metav1.ConditionTrue || c.ObservedGeneration < other.Generation {
 			return "waits for application " + d.Name, nil
+		}
+		if w := other.Status.Waiting; w != nil && w.Reason != WaitHold && source(other) == source(app) {
+			return "waits for application " + d.Name + ", which waits itself: " + w.Reason, nil
 		}
 	}
 	return "", nil

@@ -8,6 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/reconciler"
 )
 
 func withAnnotation(text, annotation string) string {
@@ -74,6 +77,13 @@ func TestWhatCannotBeChangedIsReplacedWhereAskedFor(t *testing.T) {
 		t.Errorf("it is %v, %v", now.UID, err)
 	}
 	w.push("c3", map[string]string{"projects/pp/a.yaml": withAnnotation(many, "slipway.dev/force: enabled")})
+	// A claim that is replaced is a claim that is deleted.
+	app := w.says("pp", "Ready", metav1.ConditionFalse, reconciler.ReasonBrakes)
+	w.eventually("brakes are off", func() error {
+		app = w.application("pp")
+		app.Spec.Brakes = &v1alpha1.Brakes{Disabled: true}
+		return w.client.Update(t.Context(), app)
+	})
 	w.applied("pp", "c3")
 	w.eventually("it is another", func() error {
 		now, err := get()

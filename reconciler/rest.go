@@ -20,6 +20,8 @@ type lastLook struct {
 	// source is what it follows; seen: it was looked at.
 	source types.NamespacedName
 	seen   bool
+	// busy: it is being looked at.
+	busy bool
 	// asked: an event concerns it that no look has answered yet.
 	asked bool
 	// commit is the newest that was looked at, or one that differs from it in nothing that
@@ -76,7 +78,7 @@ func (k *known) allHold(x *live.Index, refs []inventoryRef) bool {
 func (r *Reconciler) looking(app *v1alpha1.Application) {
 	r.planner.memory.of(client.ObjectKeyFromObject(app)).note(func(k *known) {
 		k.source, k.seen, k.rests, k.commit = source(app), true, false, ""
-		k.due = 0
+		k.due, k.busy = 0, true
 	})
 }
 
@@ -93,7 +95,7 @@ func (r *Reconciler) looked(app *v1alpha1.Application, res loop.Result, err erro
 		if k.due > 0 && (res.After == 0 || k.due < res.After) {
 			res.After = k.due
 		}
-		k.rests, k.version, k.after = rests, version, res.After
+		k.rests, k.version, k.after, k.busy = rests, version, res.After, false
 	})
 	return res
 }

@@ -326,3 +326,25 @@ func TestDeletionPolicies(t *testing.T) {
 		})
 	}
 }
+
+func TestACommitReachesADependencyFirst(t *testing.T) {
+	base := strings.Replace(plainDC("base"), ", namespace: pp", "", 1)
+	files := map[string]string{
+		"cluster/base.yaml": applicationOn("base"), "cluster/web.yaml": applicationOn("web", "base"),
+		"parts/base/dc.yaml": base, "parts/web/a.yaml": config("a", "1"),
+	}
+	w := newWorld(t, files)
+	w.rolledOut("base")
+	w.applied("web", "c1")
+	w.says("base", "Ready", metav1.ConditionTrue, "applied c1")
+	w.push("c2", map[string]string{
+		"cluster/base.yaml": files["cluster/base.yaml"], "cluster/web.yaml": files["cluster/web.yaml"],
+		"parts/base/dc.yaml": strings.Replace(base, "registry.example.com/web", "registry.example.com/web:2", 1), "parts/web/a.yaml": config("a", "2"),
+	})
+	w.says("base", "Ready", metav1.ConditionUnknown, "applied c2, waits for")
+	w.says("web", "Ready", metav1.ConditionFalse, "waits for application base")
+	w.configIs("pp", "a", "1")
+	w.rolledOut("base")
+	w.configIs("pp", "a", "2")
+	w.applied("web", "c2")
+}

@@ -83,6 +83,13 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+func TestABusyMachineIsSaid(t *testing.T) {
+	t.Parallel()
+	if busy([]string{"1.5 9 9", "3.9 9 9"}, 2) || !busy([]string{"1.5 0 0", "4.1 0 0"}, 2) || busy([]string{"unknown"}, 2) {
+		t.Error("a load above twice the processors is busy, and nothing else")
+	}
+}
+
 func TestMedianAndPercentile(t *testing.T) {
 	t.Parallel()
 	values := []float64{5, 1, 4, 2, 3}

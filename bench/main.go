@@ -120,10 +120,10 @@ func join(parts []string, out string) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if all == nil {
-			all = &r
-			continue
+			all = &Report{Date: r.Date, Machine: r.Machine, Runs: r.Runs, Short: r.Short, Versions: r.Versions, Load: r.Load[:1]}
 		}
-		all.Lines, all.Load, all.Failed = append(all.Lines, r.Lines...), append(all.Load, r.Load...), append(all.Failed, r.Failed...)
+		all.Lines, all.Failed = append(all.Lines, r.Lines...), append(all.Failed, r.Failed...)
+		all.Until, all.Load = r.Until, append(all.Load, r.Load[len(r.Load)-1])
 	}
 	if all == nil {
 		return errors.New("-join wants the files that -json wrote")

@@ -108,19 +108,23 @@ func (l Line) verdict() string {
 
 // Report is the table and what it was taken on.
 type Report struct {
+	// Date of the begin, and the end, in UTC.
 	Date    string            `json:"date"`
+	Until   string            `json:"until"`
 	Machine map[string]string `json:"machine"`
 	Runs    int               `json:"runs"`
 	Short   bool              `json:"short"`
 	Lines   []Line            `json:"lines"`
 	// Load is the load average before and after.
 	Load []string `json:"load"`
+	// Versions of what was measured.
+	Versions []string `json:"versions"`
 	// Failed are the scenarios that came to no figure, and why.
 	Failed []string `json:"failed,omitempty"`
 }
 
 func newReport(runs int, short bool) *Report {
-	r := &Report{Date: time.Now().UTC().Format("2006-01-02 15:04"), Runs: runs, Short: short, Machine: map[string]string{}}
+	r := &Report{Date: now(), Runs: runs, Short: short, Machine: map[string]string{}}
 	r.Machine["processors"] = fmt.Sprint(runtime.NumCPU(), " × ", cpuModel())
 	r.Machine["go"] = runtime.Version()
 	var u syscall.Utsname
@@ -131,7 +135,11 @@ func newReport(runs int, short bool) *Report {
 	return r
 }
 
-func (r *Report) finish() { r.Load = append(r.Load, load()) }
+func (r *Report) finish() {
+	r.Load, r.Until, r.Versions = append(r.Load, load()), now(), versions()
+}
+
+func now() string { return time.Now().UTC().Format("2006-01-02 15:04") }
 
 // Err is every scenario that failed.
 func (r *Report) Err() error {
@@ -152,8 +160,11 @@ func (r *Report) JSON(w io.Writer) error {
 func (r *Report) Print(to io.Writer) error {
 	w := bufio.NewWriter(to)
 	fmt.Fprint(w, preface)
-	fmt.Fprintf(w, "Taken %s UTC on %s, %s, %s; medians of up to %d runs. Load average (1, 5, 15 min) before: %s, after: %s.\n",
-		r.Date, r.Machine["processors"], r.Machine["kernel"], r.Machine["go"], r.Runs, r.Load[0], r.Load[len(r.Load)-1])
+	fmt.Fprintf(w, "Taken from %s to %s UTC on %s, %s, %s; medians of up to %d runs. Load averages (1, 5, 15 min), from before to after: %s.\n",
+		r.Date, cmp.Or(r.Until, "later"), r.Machine["processors"], r.Machine["kernel"], r.Machine["go"], r.Runs, strings.Join(r.Load, "; "))
+	if busy(r.Load, runtime.NumCPU()) {
+		fmt.Fprint(w, "\n**Other work ran on the machine at the same time**, more than it has processors for: times of both sides are longer than on an idle one, and single ratios may be off.\n")
+	}
 	if r.Short {
 		fmt.Fprint(w, "\n**A short run: the sizes are small, the figures mean little.**\n")
 	}
@@ -179,10 +190,10 @@ func (r *Report) Print(to io.Writer) error {
 		fmt.Fprintln(w)
 	}
 	for _, why := range r.Failed {
-		fmt.Fprintf(w, "\n**Failed:** %s\n", why)
+		fmt.Fprintf(w, "\n**Not measured:** %s\n", why)
 	}
 	fmt.Fprint(w, "\n## Versions\n\n")
-	for _, v := range versions() {
+	for _, v := range r.Versions {
 		fmt.Fprintf(w, "- %s\n", v)
 	}
 	return w.Flush()
@@ -241,6 +252,15 @@ func load() string {
 		return "unknown"
 	}
 	return strings.Join(strings.Fields(string(raw))[:3], " ")
+}
+
+// busy says that before or after a run there was more work than processors.
+func busy(loads []string, processors int) bool {
+	return slices.ContainsFunc(loads, func(l string) bool {
+		var one float64
+		_, err := fmt.Sscan(l, &one)
+		return err == nil && one > float64(2*processors)
+	})
 }
 
 func text(c []int8) string {

@@ -230,6 +230,7 @@ var patience = 10 * time.Minute
 func await(ctx context.Context, c client.WithWatch, list client.ObjectList, namespace string, wanted func(client.Object) bool, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	began := time.Now()
 	done := map[types.NamespacedName]bool{}
 	var last client.Object
 	events, err := c.Watch(ctx, list, client.InNamespace(namespace))
@@ -240,7 +241,7 @@ func await(ctx context.Context, c client.WithWatch, list client.ObjectList, name
 	for len(done) < n {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d %T after %s, last %v: %w", len(done), n, list, patience, status(last), ctx.Err())
+			return fmt.Errorf("%d of %d %T after %.0f s, last %v: %w", len(done), n, list, time.Since(began).Seconds(), status(last), ctx.Err())
 		case ev, ok := <-events.ResultChan():
 			if !ok || ev.Type == watch.Error {
 				return errors.New("the watch ended")

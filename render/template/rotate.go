@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// RotateAnnotation, on a TemplateInstance or a Template, makes new values of generated
+// RotateAnnotation stands on a TemplateInstance or a Template and makes new values of generated
 // parameters: `2026-03` of all of them, `PASSWORD=2` of one, `2026-03,PASSWORD=2` of one
 // by a word of its own. Each word stands for a value of its own, made once: a word that
 // returns, as by a revert, returns the value.

@@ -23,7 +23,8 @@ import (
 // that stops matching the selectors is Deleted. Deleted events carry the object as it last was.
 // Where one transaction wrote several objects of the kind at just the revision asked from (see
 // ApplyMany), they are sent again: the caller may have been cut off in the midst of them.
-// Where the revision is compacted away the watch ends with an Error event, 410 Expired: list anew.
+// Where the revision is compacted away, or is none of this live state's, the watch ends with an Error event,
+// 410 Expired: list anew.
 // With AllowWatchBookmarks, a Bookmark comes about every minute of silence.
 func (c *Client) Watch(ctx context.Context, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
 	lo := client.ListOptions{}
@@ -139,6 +140,8 @@ func (w *watcher) follow(ctx context.Context) error {
 		if err := w.existing(ctx); err != nil {
 			return err
 		}
+	} else if err := w.past(ctx); err != nil {
+		return err
 	}
 	for ctx.Err() == nil {
 		var err error
@@ -150,6 +153,20 @@ func (w *watcher) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// past refuses a revision that is still to come: the caller knows it from a live state that was since
+// replaced by a backup, and would wait for it in vain.
+func (w *watcher) past(ctx context.Context) error {
+	resp, err := w.c.kv.Get(ctx, w.scan.from, clientv3.WithCountOnly())
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", w.k.Resource, err)
+	}
+	if w.resumed > resp.Header.Revision {
+		return apierrors.NewResourceExpired(fmt.Sprintf("watch %s: revision %d is not of this live state (which is at %d), list anew",
+			w.k.Resource, w.resumed, resp.Header.Revision))
 	}
 	return nil
 }

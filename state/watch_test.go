@@ -254,3 +254,16 @@ func TestAdministratorReachesLiveState(t *testing.T) {
 		t.Errorf("%d config maps", len(list.Items))
 	}
 }
+
+// A client that knew live state before it was restored from a backup learns that it must list anew.
+func TestWatchOfARevisionToCome(t *testing.T) {
+	t.Parallel()
+	c := open(t, state.Options{DataDir: t.TempDir(), NoSync: true}).Client()
+	w, err := c.Watch(t.Context(), &corev1.ConfigMapList{}, from("1000000"))
+	must(t, err)
+	defer w.Stop()
+	ev := next(t, w)
+	if status, ok := ev.Object.(*metav1.Status); !ok || ev.Type != watch.Error || status.Code != 410 {
+		t.Errorf("event %v %+v", ev.Type, ev.Object)
+	}
+}

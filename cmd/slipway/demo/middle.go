@@ -12,6 +12,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	routev1 "github.com/openshift/api/route/v1"
 
+	platform "slipway.dev/slipway/cmd/slipway/server"
 	node "slipway.dev/slipway/runtime"
 )
 
@@ -179,6 +180,7 @@ func (s *story) pushToLive(ctx context.Context, host string, replicas int32) (ti
 // each was started.
 func (s *story) appContainers(ctx context.Context, project string) (map[string]string, error) {
 	list, err := s.engine.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("label", node.LabelInstance+"="+platform.Instance(s.dataDir())),
 		filters.Arg("label", node.LabelNamespace+"="+project), filters.Arg("label", node.LabelKind+"="+string(node.App)))})
 	if err != nil {
 		return nil, err

@@ -217,9 +217,11 @@ func ports(addresses ...netip.AddrPort) []uint16 {
 	return out
 }
 
-// instance tells the containers of this data directory from those of another one on
-// the same engine.
-func (c *Config) instance() string { return filepath.Base(c.DataDir) + "-" + short(c.DataDir) }
+// Instance tells the containers of a data directory from those of another one on the
+// same engine.
+func Instance(dataDir string) string { return filepath.Base(dataDir) + "-" + short(dataDir) }
+
+func (c *Config) instance() string { return Instance(c.DataDir) }
 
 func short(s string) string {
 	h := uint32(2166136261)

@@ -148,7 +148,10 @@ func TestTheLastGoodRevisionStays(t *testing.T) {
 				Data: map[string][]byte{"username": []byte("robot"), "password": []byte("s3cret")}})
 			r.create(shopRepository(h.url, func(s *v1alpha1.GitRepositorySpec) {
 				s.SecretRef = &corev1.LocalObjectReference{Name: "git"}
-				s.Timeout = &metav1.Duration{Duration: 5 * time.Second}
+				s.Timeout = &metav1.Duration{Duration: time.Minute}
+				if c.message == "timed out" {
+					s.Timeout.Duration = 3 * time.Second
+				}
 			}))
 			r.untilCommit(first)
 			c.spoil(h, s)

@@ -123,6 +123,7 @@ func join(parts []string, out string) error {
 			all = &Report{Date: r.Date, Machine: r.Machine, Runs: r.Runs, Short: r.Short, Versions: r.Versions, Load: r.Load[:1]}
 		}
 		all.Lines, all.Failed = append(all.Lines, r.Lines...), append(all.Failed, r.Failed...)
+		all.Parts++
 		all.Until, all.Load = r.Until, append(all.Load, r.Load[len(r.Load)-1])
 	}
 	if all == nil {

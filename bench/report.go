@@ -115,6 +115,8 @@ type Report struct {
 	Runs    int               `json:"runs"`
 	Short   bool              `json:"short"`
 	Lines   []Line            `json:"lines"`
+	// Parts is how many runs were joined; zero: this is one.
+	Parts int `json:"parts,omitempty"`
 	// Load is the load average before and after.
 	Load []string `json:"load"`
 	// Versions of what was measured.
@@ -164,6 +166,9 @@ func (r *Report) Print(to io.Writer) error {
 		r.Date, cmp.Or(r.Until, "later"), r.Machine["processors"], r.Machine["kernel"], r.Machine["go"], r.Runs, strings.Join(r.Load, "; "))
 	if busy(r.Load, runtime.NumCPU()) {
 		fmt.Fprint(w, "\n**Other work ran on the machine at the same time**, more than it has processors for: times of both sides are longer than on an idle one, and single ratios may be off.\n")
+	}
+	if r.Parts > 1 {
+		fmt.Fprint(w, "\nJoined of several runs, between which Slipway itself may have changed; a line's two sides are always of one run.\n")
 	}
 	if r.Short {
 		fmt.Fprint(w, "\n**A short run: the sizes are small, the figures mean little.**\n")

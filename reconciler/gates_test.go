@@ -387,8 +387,6 @@ func TestRollbacksPassWindows(t *testing.T) {
 	w.applied("root", hash("3"))
 
 	// Something new waits, and the rollback under it does not.
-	w.repo.mu.Lock()
-	w.repo.mu.Unlock()
 	w.repo.commit(hash("4"), map[string]string{"pp/a.yaml": config("a", "1"), "cluster/app.yaml": closed})
 	w.repo.mu.Lock()
 	w.repo.log[len(w.repo.log)-1].Message = "Roll back\n\nSlipway-Rollback: " + hash("2") + ".." + hash("1")

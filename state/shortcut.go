@@ -85,7 +85,7 @@ func (w write) fresh(manifest *unstructured.Unstructured, owned []byte) client.O
 	if string(owned) != "{}" {
 		obj.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: w.manager, Operation: metav1.ManagedFieldsOperationApply,
 			APIVersion: w.GroupVersion().String(), Time: &metav1.Time{Time: time.Now().UTC()},
-			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: owned}}})
+			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(string(owned))}})
 	}
 	return obj
 }
@@ -98,7 +98,7 @@ func (w write) alreadyOwns(live client.Object, owned []byte) bool {
 			return false
 		}
 		if m.Manager == w.manager && m.Operation == metav1.ManagedFieldsOperationApply && m.Subresource == "" {
-			found = m.FieldsV1 != nil && bytes.Equal(m.FieldsV1.Raw, owned)
+			found = m.FieldsV1 != nil && bytes.Equal(m.FieldsV1.GetRawBytes(), owned)
 		}
 	}
 	return found

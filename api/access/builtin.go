@@ -55,11 +55,11 @@ func BuiltIn() []string {
 // What a project holds: its policy, its secrets, what is set for it from above, what
 // controllers make, and the rest.
 func isPolicy(k api.Kind) bool { return k.Group == rbacv1.GroupName || k.Kind == "ServiceAccount" }
-func isSecret(k api.Kind) bool { return k.Sealed }
+func isSecret(k api.Kind) bool { return k.Sealed && !k.Runtime }
 func isFixed(k api.Kind) bool  { return k.Kind == "ResourceQuota" || k.Kind == "LimitRange" }
-func isMade(k api.Kind) bool   { return k.Runtime }
+func isMade(k api.Kind) bool   { return k.Runtime && !k.Sealed }
 func isWork(k api.Kind) bool {
-	return !isPolicy(k) && !isSecret(k) && !isFixed(k) && !isMade(k)
+	return !isPolicy(k) && !isSecret(k) && !isFixed(k) && !k.Runtime
 }
 
 // projectRules is a rule for each group of the kinds of a project that one of the classes has.

@@ -2,17 +2,24 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
+	"slipway.dev/slipway/reconciler/live"
 )
 
 const (
@@ -22,68 +29,110 @@ const (
 	orphansEvery = 5 * time.Minute
 )
 
-// orphans are the objects of a project that nobody answers for: no Application declares
-// them, and no controller owns them. Git would never delete them, and never make them anew.
-func (r *Reconciler) orphans(ctx context.Context, project string) ([]string, error) {
-	owners, err := r.owners(ctx)
-	if err != nil {
+// orphanage finds the orphans of projects. All Applications of a project share what it
+// found. The live index names the suspects; only they are read.
+type orphanage struct {
+	client client.Client
+	index  *live.Index
+
+	mu sync.Mutex
+	// found is what was found, by project; guarded by mu
+	found map[string]finding
+}
+
+// finding are the orphans of a project at a time.
+type finding struct {
+	at      time.Time
+	orphans []string
+}
+
+var errNotFollowed = errors.New("the index has a gap")
+
+// of are the orphans of a project, and when they were found: objects that nobody answers
+// for, because no Application declares them, and no controller owns them. Git would never
+// delete them, and never make them anew.
+func (f *orphanage) of(ctx context.Context, project string, now time.Time) (finding, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if got, known := f.found[project]; known && now.Sub(got.at) < orphansEvery {
+		return got, nil
+	}
+	kinds := orphanKinds()
+	groups := []schema.GroupKind{applicationKind}
+	for _, k := range kinds {
+		groups = append(groups, k.GroupKind())
+	}
+	if !f.index.Followed(groups...) {
+		return finding{}, errNotFollowed
+	}
+	maps.DeleteFunc(f.found, func(_ string, old finding) bool { return now.Sub(old.at) >= orphansEvery })
+	var suspects []inventoryRef
+	for _, k := range kinds {
+		f.index.Unclaimed(applicationKind, k.GroupKind(), project, func(name types.NamespacedName) {
+			suspects = append(suspects, inventoryRef{GroupVersionKind: k.GroupVersionKind, Namespace: name.Namespace, Name: name.Name})
+		})
+	}
+	got := finding{at: now}
+	for _, suspect := range suspects {
+		o, err := f.read(ctx, suspect)
+		if err != nil {
+			return finding{}, err
+		}
+		if o != nil {
+			got.orphans = append(got.orphans, api.ObjectName(o))
+		}
+	}
+	slices.Sort(got.orphans)
+	if n := len(got.orphans) - maxOrphans; n > 0 {
+		got.orphans = append(got.orphans[:maxOrphans], fmt.Sprintf("and %d more", n))
+	}
+	f.found[project] = got
+	return got, nil
+}
+
+func orphanKinds() []api.Kind {
+	return slices.DeleteFunc(slices.Clone(api.Kinds()), func(k api.Kind) bool {
+		return !k.Namespaced || k.Runtime || k.GroupKind() == applicationKind
+	})
+}
+
+// read reads a suspect; nil: it is none, or gone.
+func (f *orphanage) read(ctx context.Context, suspect inventoryRef) (*unstructured.Unstructured, error) {
+	o, err := read(ctx, f.client, suspect)
+	if err != nil || o == nil {
 		return nil, err
 	}
-	var found []string
-	for _, k := range api.Kinds() {
-		if !k.Namespaced || k.Runtime || k.Kind == "Application" {
-			continue
-		}
-		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(k.GroupVersionKind.GroupVersion().WithKind(k.Kind + "List"))
-		if err := r.Client.List(ctx, list, client.InNamespace(project)); err != nil {
-			return nil, fmt.Errorf("read the %s of %s: %w", k.Resource, project, err)
-		}
-		for i := range list.Items {
-			o := &list.Items[i]
-			o.SetGroupVersionKind(k.GroupVersionKind)
-			if isOrphan(o, owners) {
-				found = append(found, api.ObjectName(o))
-			}
+	owner, claimed := claimOf(suspect.GroupKind(), o)
+	if kind, _, _ := unstructured.NestedString(o.Object, "type"); !claimed || kind == string(corev1.SecretTypeServiceAccountToken) {
+		return nil, nil
+	}
+	if owner != (types.NamespacedName{}) {
+		var app v1alpha1.Application
+		if err := f.client.Get(ctx, owner, &app); err == nil || !apierrors.IsNotFound(err) {
+			return nil, err
 		}
 	}
-	slices.Sort(found)
-	if n := len(found) - maxOrphans; n > 0 {
-		found = append(found[:maxOrphans], fmt.Sprintf("and %d more", n))
-	}
-	return found, nil
+	return o, nil
 }
 
-// owners are the Applications that there are.
-func (r *Reconciler) owners(ctx context.Context) (map[types.NamespacedName]bool, error) {
-	var apps v1alpha1.ApplicationList
-	if err := r.Client.List(ctx, &apps); err != nil {
-		return nil, fmt.Errorf("read the applications: %w", err)
+// claimOf says which Application answers for an object, the empty name for none; false:
+// a controller does, or it is on its way out, or the platform makes it.
+func claimOf(gk schema.GroupKind, o client.Object) (owner types.NamespacedName, ok bool) {
+	if l := o.GetLabels(); l[OwnerName] != "" {
+		owner = types.NamespacedName{Namespace: l[OwnerNamespace], Name: l[OwnerName]}
 	}
-	out := map[types.NamespacedName]bool{}
-	for _, a := range apps.Items {
-		out[types.NamespacedName{Namespace: a.Namespace, Name: a.Name}] = true
-	}
-	return out, nil
-}
-
-func isOrphan(o *unstructured.Unstructured, owners map[types.NamespacedName]bool) bool {
-	if l := o.GetLabels(); owners[types.NamespacedName{Namespace: l[OwnerNamespace], Name: l[OwnerName]}] {
-		return false
-	}
-	return len(o.GetOwnerReferences()) == 0 && o.GetDeletionTimestamp() == nil && !furnishes(o)
+	return owner, len(o.GetOwnerReferences()) == 0 && o.GetDeletionTimestamp() == nil && !furnishes(gk.Kind, o)
 }
 
 // furnishes says that the platform makes an object in every project, or for a service account.
-func furnishes(o *unstructured.Unstructured) bool {
-	switch o.GetKind() {
+func furnishes(kind string, o client.Object) bool {
+	switch kind {
 	case "ServiceAccount":
 		return slices.Contains([]string{"builder", "default", "deployer"}, o.GetName())
 	case "RoleBinding":
 		return o.GetName() == "admin" || strings.HasPrefix(o.GetName(), "system:")
 	case "Secret":
-		kind, _, _ := unstructured.NestedString(o.Object, "type")
-		return kind == "kubernetes.io/service-account-token" || o.GetAnnotations()["kubernetes.io/service-account.name"] != ""
+		return o.GetAnnotations()[corev1.ServiceAccountNameKey] != ""
 	case "ConfigMap":
 		return o.GetName() == "openshift-service-ca.crt" || o.GetName() == "kube-root-ca.crt"
 	}
@@ -102,13 +151,16 @@ func (v *vitals) searchOrphans(ctx context.Context, app *v1alpha1.Application) (
 	if left := orphansEvery - v.Now().Sub(last); known && left > 0 {
 		return left, nil
 	}
-	found, err := v.orphans(ctx, project)
+	got, err := v.orphans.of(ctx, project, v.Now())
+	if errors.Is(err, errNotFollowed) {
+		return time.Second, nil
+	}
 	if err != nil {
 		return 0, err
 	}
-	app.Status.Orphans = found
+	app.Status.Orphans = got.orphans
 	v.mu.Lock()
-	v.searched[key] = v.Now()
+	v.searched[key] = got.at
 	v.mu.Unlock()
-	return orphansEvery, nil
+	return max(time.Second, orphansEvery-v.Now().Sub(got.at)), nil
 }

@@ -47,7 +47,7 @@ type planner struct {
 // newPlanner compares and applies in batches where there is an Applier, and one at a time
 // by fluxcd/pkg/ssa where there is none.
 func newPlanner(c client.Client, applier Applier, now func() time.Time) *planner {
-	p := &planner{client: c, target: newManaged(c), index: live.NewIndex(), memory: newMemory(), records: newRecords(c), now: now}
+	p := &planner{client: c, target: newManaged(c), index: live.NewIndex(claimOf), memory: newMemory(), records: newRecords(c), now: now}
 	if applier != nil {
 		p.target = batches{applier}
 	}

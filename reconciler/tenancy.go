@@ -152,16 +152,8 @@ func (r *Reconciler) accessWatches() []loop.Watch {
 		if o.GetNamespace() == api.SystemProject {
 			return nil
 		}
-		var apps v1alpha1.ApplicationList
-		if err := r.Client.List(context.Background(), &apps, client.InNamespace(o.GetNamespace())); err != nil {
-			r.Log.Warn("applications could not be read; they are looked at again within their interval", "error", err)
-			return nil
-		}
-		var keys []loop.Key
-		for _, app := range apps.Items {
-			keys = append(keys, client.ObjectKeyFromObject(&app))
-		}
-		return keys
+		// One that the index does not know yet is about to be woken by its own event.
+		return r.planner.index.Names(applicationKind, o.GetNamespace())
 	}
 	var out []loop.Watch
 	for _, gvk := range []schema.GroupVersionKind{

@@ -38,6 +38,7 @@ type vitals struct {
 	looks map[loop.Key]look // guarded by mu
 	// searched is when each Application's project was last searched for orphans; guarded by mu.
 	searched map[loop.Key]time.Time
+	orphans  *orphanage
 }
 
 // look is when an Application was last looked at, and for how long.
@@ -47,7 +48,8 @@ type look struct {
 }
 
 func (r *Reconciler) vitals(wake chan loop.Key) loop.Controller {
-	v := &vitals{Reconciler: r, wake: wake, looks: map[loop.Key]look{}, searched: map[loop.Key]time.Time{}}
+	v := &vitals{Reconciler: r, wake: wake, looks: map[loop.Key]look{}, searched: map[loop.Key]time.Time{},
+		orphans: &orphanage{client: r.Client, index: r.planner.index, found: map[string]finding{}}}
 	watches := []loop.Watch{{List: &v1alpha1.ApplicationList{}, Skip: sameProgress()}}
 	for _, k := range api.Kinds() {
 		if health.Immediate(k.GroupKind()) || k.Runtime {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,11 +25,16 @@ type Index struct {
 	mu    sync.RWMutex
 	kinds map[schema.GroupKind]*kind // guarded by mu
 	seed  maphash.Seed
+	claim Claim
 }
 
-// NewIndex knows nothing yet.
-func NewIndex() *Index {
-	return &Index{kinds: map[schema.GroupKind]*kind{}, seed: maphash.MakeSeed()}
+// Claim says who answers for an object that no other object owns: a name, or the empty name
+// for nobody; false: somebody else does.
+type Claim func(schema.GroupKind, client.Object) (types.NamespacedName, bool)
+
+// NewIndex knows nothing yet. Without a Claim it knows of nobody who answers for objects.
+func NewIndex(claim Claim) *Index {
+	return &Index{kinds: map[schema.GroupKind]*kind{}, seed: maphash.MakeSeed(), claim: claim}
 }
 
 // kind is what is known of one kind; guarded by the Index's mu.
@@ -38,7 +44,31 @@ type kind struct {
 	seen   int64
 	// moved is the newest version at which any object changed.
 	moved   int64
-	objects map[types.NamespacedName]entry
+	objects objects
+}
+
+// objects are what is known of a kind's objects, by namespace and name.
+type objects map[string]map[string]entry
+
+func (o objects) put(name types.NamespacedName, e entry) {
+	in := o[name.Namespace]
+	if in == nil {
+		in = map[string]entry{}
+		o[name.Namespace] = in
+	}
+	in[name.Name] = e
+}
+
+func (o objects) of(name types.NamespacedName) (entry, bool) {
+	e, ok := o[name.Namespace][name.Name]
+	return e, ok
+}
+
+func (o objects) drop(name types.NamespacedName) {
+	delete(o[name.Namespace], name.Name)
+	if len(o[name.Namespace]) == 0 {
+		delete(o, name.Namespace)
+	}
 }
 
 type entry struct {
@@ -47,6 +77,9 @@ type entry struct {
 	version, changed int64
 	// mark identifies what an apply can see.
 	mark uint64
+	// claimed: owner answers for it, whom nobody is where the name is empty.
+	claimed bool
+	owner   unique.Handle[types.NamespacedName]
 }
 
 // Feed is the kind's loop.Observer.
@@ -54,19 +87,20 @@ func (x *Index) Feed(gk schema.GroupKind) *Feed {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.kinds[gk] == nil {
-		x.kinds[gk] = &kind{objects: map[types.NamespacedName]entry{}}
+		x.kinds[gk] = &kind{objects: objects{}}
 	}
-	return &Feed{x, x.kinds[gk]}
+	return &Feed{x, gk, x.kinds[gk]}
 }
 
 // Feed tells an Index what a watch sees of one kind.
 type Feed struct {
 	index *Index
+	gk    schema.GroupKind
 	kind  *kind
 }
 
 // Listed replaces what was known up to a resourceVersion.
-func (f *Feed) Listed(objects []client.Object, resourceVersion string) {
+func (f *Feed) Listed(all []client.Object, resourceVersion string) {
 	rev, ok := Version(resourceVersion)
 	if !ok {
 		return
@@ -75,28 +109,31 @@ func (f *Feed) Listed(objects []client.Object, resourceVersion string) {
 	defer f.index.mu.Unlock()
 	k := f.kind
 	old := k.objects
-	k.objects = make(map[types.NamespacedName]entry, len(objects))
-	for _, o := range objects {
+	k.objects = objects{}
+	for _, o := range all {
 		f.put(client.ObjectKeyFromObject(o), o, old)
 	}
-	for name, e := range old {
-		if _, listed := k.objects[name]; !listed && e.version > rev {
-			// Made after the list was read.
-			k.objects[name] = e
-		} else if !listed {
-			k.moved = max(k.moved, rev)
+	for namespace, in := range old {
+		for name, e := range in {
+			key := types.NamespacedName{Namespace: namespace, Name: name}
+			if _, listed := k.objects.of(key); !listed && e.version > rev {
+				// Made after the list was read.
+				k.objects.put(key, e)
+			} else if !listed {
+				k.moved = max(k.moved, rev)
+			}
 		}
 	}
 	k.synced, k.seen = true, rev
 }
 
-func (f *Feed) put(name types.NamespacedName, o client.Object, old map[types.NamespacedName]entry) {
+func (f *Feed) put(name types.NamespacedName, o client.Object, old objects) {
 	version, ok := Version(o.GetResourceVersion())
 	if !ok {
 		f.kind.synced = false
 		return
 	}
-	was, known := old[name]
+	was, known := old.of(name)
 	// What this process wrote may be ahead of the event.
 	now := entry{version: max(version, was.version), changed: version, mark: f.index.markOf(o)}
 	if known && was.mark == now.mark {
@@ -104,7 +141,13 @@ func (f *Feed) put(name types.NamespacedName, o client.Object, old map[types.Nam
 	} else {
 		f.kind.moved = max(f.kind.moved, version)
 	}
-	f.kind.objects[name] = now
+	if f.index.claim != nil {
+		var owner types.NamespacedName
+		if owner, now.claimed = f.index.claim(f.gk, o); now.claimed {
+			now.owner = unique.Make(owner)
+		}
+	}
+	f.kind.objects.put(name, now)
 }
 
 // Saw is one event.
@@ -122,8 +165,8 @@ func (f *Feed) Saw(event watch.EventType, o client.Object) {
 		f.put(name, o, k.objects)
 		return
 	}
-	if k.objects[name].version <= version {
-		delete(k.objects, name)
+	if e, _ := k.objects.of(name); e.version <= version {
+		k.objects.drop(name)
 		k.moved = max(k.moved, version)
 	}
 }
@@ -144,11 +187,11 @@ func (x *Index) Wrote(gk schema.GroupKind, name types.NamespacedName, version in
 	if k == nil || version < k.seen {
 		return
 	}
-	if e, known := k.objects[name]; !known {
-		k.objects[name] = entry{version: version, changed: version}
+	if e, known := k.objects.of(name); !known {
+		k.objects.put(name, entry{version: version, changed: version})
 	} else if e.version < version {
 		e.version = version
-		k.objects[name] = e
+		k.objects.put(name, e)
 	}
 }
 
@@ -169,7 +212,7 @@ func (x *Index) Of(gk schema.GroupKind, name types.NamespacedName) Standing {
 	if k == nil || !k.synced {
 		return Standing{}
 	}
-	e, ok := k.objects[name]
+	e, ok := k.objects.of(name)
 	return Standing{Known: ok, Version: e.version, Changed: e.changed}
 }
 
@@ -187,6 +230,48 @@ func (x *Index) Moved(kinds ...schema.GroupKind) (int64, bool) {
 		moved = max(moved, k.moved)
 	}
 	return moved, true
+}
+
+// Followed says that kinds are followed without a gap.
+func (x *Index) Followed(kinds ...schema.GroupKind) bool {
+	_, ok := x.Moved(kinds...)
+	return ok
+}
+
+// Names are the objects of a kind in a namespace, in no order.
+func (x *Index) Names(gk schema.GroupKind, namespace string) []types.NamespacedName {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var out []types.NamespacedName
+	if k := x.kinds[gk]; k != nil {
+		for name := range k.objects[namespace] {
+			out = append(out, types.NamespacedName{Namespace: namespace, Name: name})
+		}
+	}
+	return out
+}
+
+// Unclaimed calls suspect for the objects of a kind in a namespace that nobody answers for:
+// whose owner is nobody, or no object of the kind that owners are. Nothing else is walked.
+func (x *Index) Unclaimed(owners, gk schema.GroupKind, namespace string, suspect func(types.NamespacedName)) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var owning objects
+	if k := x.kinds[owners]; k != nil {
+		owning = k.objects
+	}
+	k := x.kinds[gk]
+	if k == nil {
+		return
+	}
+	for name, e := range k.objects[namespace] {
+		if !e.claimed {
+			continue
+		}
+		if _, there := owning.of(e.owner.Value()); !there {
+			suspect(types.NamespacedName{Namespace: namespace, Name: name})
+		}
+	}
 }
 
 // Version reads a resourceVersion as the number that it is in Slipway's own live state.

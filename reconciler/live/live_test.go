@@ -3,6 +3,7 @@ package live_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,7 +51,7 @@ func TestOnlyWhatAnApplySeesMovesAnObject(t *testing.T) {
 		}, false},
 	} {
 		t.Run(what, func(t *testing.T) {
-			x := live.NewIndex()
+			x := live.NewIndex(nil)
 			f := x.Feed(services)
 			f.Listed([]client.Object{service("5")}, "7")
 			f.Saw(watch.Modified, service("9", c.change))
@@ -67,7 +68,7 @@ func TestOnlyWhatAnApplySeesMovesAnObject(t *testing.T) {
 
 func TestWhatIsNotFollowedIsNotKnown(t *testing.T) {
 	t.Parallel()
-	x := live.NewIndex()
+	x := live.NewIndex(nil)
 	f := x.Feed(services)
 	check := func(when string, known bool) {
 		t.Helper()
@@ -101,7 +102,7 @@ func TestWhatIsNotFollowedIsNotKnown(t *testing.T) {
 func TestOwnWritesGoAheadOfTheirEvents(t *testing.T) {
 	t.Parallel()
 	start := func() (*live.Index, *live.Feed) {
-		x := live.NewIndex()
+		x := live.NewIndex(nil)
 		f := x.Feed(services)
 		f.Listed(nil, "7")
 		return x, f
@@ -161,4 +162,32 @@ func FuzzEqualHashesAreEqualObjects(f *testing.F) {
 			t.Errorf("equal hashes %v of %s and %s", same, i, j)
 		}
 	})
+}
+
+func TestUnclaimedAreObjectsThatNobodyAnswersFor(t *testing.T) {
+	t.Parallel()
+	apps := schema.GroupKind{Group: "slipway.dev", Kind: "Application"}
+	x := live.NewIndex(func(_ schema.GroupKind, o client.Object) (types.NamespacedName, bool) {
+		return types.NamespacedName{Namespace: "slipway", Name: o.GetLabels()["of"]}, o.GetLabels()["of"] != "another"
+	})
+	of := func(n, owner string) *corev1.Service {
+		return service("5", func(s *corev1.Service) { s.Name, s.Labels = n, map[string]string{"of": owner} })
+	}
+	x.Feed(apps).Listed([]client.Object{service("4", func(s *corev1.Service) { s.Namespace, s.Name = "slipway", "shop" })}, "7")
+	f := x.Feed(services)
+	f.Listed([]client.Object{of("a", "shop"), of("b", "gone"), of("c", ""), of("d", "another")}, "7")
+	f.Saw(watch.Deleted, of("c", ""))
+	f.Saw(watch.Added, of("e", ""))
+	var got []string
+	x.Unclaimed(apps, services, "shop", func(o types.NamespacedName) { got = append(got, o.Name) })
+	slices.Sort(got)
+	if want := []string{"b", "e"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got := x.Names(services, "shop"); len(got) != 4 {
+		t.Errorf("names %v", got)
+	}
+	if f.Lost(); x.Followed(apps, services) {
+		t.Error("a broken watch is said to be followed")
+	}
 }

@@ -130,6 +130,14 @@ func TestGates(t *testing.T) {
 	if res := u.runs("diff", "--ref", "back"); res.code != 1 || !strings.Contains(res.out, "5 to create") {
 		t.Errorf("diff --ref: %s", res)
 	}
+	// The same as a pull request, where the git host keeps it.
+	repo.git("update-ref", "refs/pull/7/head", "back")
+	if res := u.runs("diff", "--pr", "7"); res.code != 1 || !strings.Contains(res.out, "5 to create") {
+		t.Errorf("diff --pr: %s", res)
+	}
+	if res := u.runs("diff", "--pr", "8"); res.code != 2 {
+		t.Errorf("diff of a pull request that is not there: %s", res)
+	}
 	repo.git("merge", "-q", "--ff-only", "back")
 	u.hook()
 	value("c5", "1")

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -365,6 +367,31 @@ func TestDeathAtEveryWriteOfADeletion(t *testing.T) {
 		s.life(immortal, false)
 		if app := s.app(); app != nil || len(s.owned()) > 0 {
 			s.Errorf("%s: %v is left, application %+v", when, s.owned(), app)
+		}
+	})
+}
+
+func TestDeathAtEveryWriteOfAnOverride(t *testing.T) {
+	everywhere(t, func(s *ship) {
+		s.repo.commit("c1", firstTree)
+		s.life(immortal, false)
+		s.must(s.client.Create(s.Context(), &v1alpha1.Override{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "slipway", Name: "o"},
+			Spec: v1alpha1.OverrideSpec{
+				Application: rootKey.Name, Owner: "Ann <ann@example.com>", Reason: "fire", Signature: "s", Until: metav1.NewTime(time.Now().Add(time.Hour)),
+				Object: v1alpha1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Name: "a", Namespace: "pp"},
+				Patch:  runtime.RawExtension{Raw: []byte(`{"data":{"v":"excepted"}}`)},
+			},
+		}))
+	}, func(s *ship, when string) {
+		s.life(immortal, false)
+		cm := &corev1.ConfigMap{}
+		s.must(s.client.Get(s.Context(), types.NamespacedName{Namespace: "pp", Name: "a"}, cm))
+		if cm.Data["v"] != "excepted" {
+			s.Errorf("%s: the override is not in force: %v", when, cm.Data)
+		}
+		if r := s.records(reconciler.ReasonOverride); len(r) != 1 || r[0].Changed != 1 {
+			s.Errorf("%s: the override is recorded as %+v", when, r)
 		}
 	})
 }

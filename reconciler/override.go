@@ -127,14 +127,19 @@ func (r *Reconciler) override(ctx context.Context, app *v1alpha1.Application, re
 			return !slices.ContainsFunc(both, func(o string) bool { return strings.Contains(o, ": "+s.Object+" until ") })
 		})
 	}
+	if err := r.begin(ctx, app, rev, plan, ReasonOverride, started); err != nil {
+		return err
+	}
 	if err := r.planner.apply(ctx, plan); err != nil {
 		return errors.Join(err, r.record(ctx, app, rev, plan, ReasonOverride, started, err))
 	}
-	r.sayOverrides(app, plan)
-	if err := r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) { s.Overrides = plan.overrides }); err != nil || plan.Empty() {
-		return err
+	if !plan.Empty() || unrecorded(app, rev.Commit) {
+		if err := r.record(ctx, app, rev, plan, ReasonOverride, started, nil); err != nil {
+			return err
+		}
 	}
-	return r.record(ctx, app, rev, plan, ReasonOverride, started, nil)
+	r.sayOverrides(app, plan)
+	return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) { s.Overrides, s.Attempt = plan.overrides, nil })
 }
 
 // sayOverrides tells people which overrides began or ended.

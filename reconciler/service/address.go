@@ -15,7 +15,14 @@ import (
 	"slipway.dev/slipway/state/loop"
 )
 
-type addresses struct{ Deps }
+type addresses struct {
+	Deps
+	book *book
+}
+
+// bookLag is how long the book is waited for where no event of the service brings it up to
+// date.
+const bookLag = 100 * time.Millisecond
 
 // reconcile gives a service its address in steps, each of which may be the last before
 // the process dies: choose and write; look whether another process chose the same, which
@@ -25,13 +32,19 @@ func (a addresses) reconcile(ctx context.Context, key loop.Key) (loop.Result, er
 	if err := a.Client.Get(ctx, key, &s); err != nil {
 		return loop.Result{}, client.IgnoreNotFound(err)
 	}
+	if wantsAddress(&s) || !checked(&s) {
+		if !a.book.knows(key, s.ResourceVersion) {
+			return loop.Result{After: bookLag}, nil
+		}
+	}
 	if wantsAddress(&s) {
-		if err := a.give(ctx, &s); errors.Is(err, errFull) {
+		err := a.give(ctx, &s)
+		if errors.Is(err, errFull) {
 			a.Events.Event(&s, corev1.EventTypeWarning, "NoAddress", "%v", err)
 			return loop.Result{After: time.Minute}, nil
-		} else if err != nil {
-			return loop.Result{}, err
 		}
+		// What was written comes back as an event, behind all that was written before.
+		return loop.Result{}, err
 	}
 	ip, ok := addressOf(&s)
 	if !ok || checked(&s) || s.DeletionTimestamp != nil {
@@ -56,17 +69,7 @@ func (a addresses) reconcile(ctx context.Context, key loop.Key) (loop.Result, er
 }
 
 func (a addresses) give(ctx context.Context, s *corev1.Service) error {
-	all, err := a.list(ctx)
-	if err != nil {
-		return err
-	}
-	taken := make(map[netip.Addr]bool, len(all))
-	for i := range all {
-		if ip, ok := addressOf(&all[i]); ok {
-			taken[ip] = true
-		}
-	}
-	ip, err := Allocate(a.Network, s.Namespace, s.Name, taken)
+	ip, err := Allocate(a.Network, s.Namespace, s.Name, a.book.taken)
 	if err != nil {
 		return err
 	}
@@ -74,24 +77,27 @@ func (a addresses) give(ctx context.Context, s *corev1.Service) error {
 	if err := a.Client.Update(ctx, s); err != nil {
 		return fmt.Errorf("service %s/%s: give address %s: %w", s.Namespace, s.Name, ip, err)
 	}
+	a.book.gave(client.ObjectKeyFromObject(s), ip)
 	return nil
 }
 
 // settle leaves an address with the oldest service that holds it, and says whether that
 // is s. The others lose it and get another.
 func (a addresses) settle(ctx context.Context, s *corev1.Service, ip netip.Addr) (bool, error) {
-	all, err := a.list(ctx)
-	if err != nil {
-		return false, err
-	}
-	var holders []*corev1.Service
-	for i := range all {
-		if have, ok := addressOf(&all[i]); ok && have == ip {
-			holders = append(holders, &all[i])
+	holders := []*corev1.Service{s}
+	for _, key := range a.book.holders(ip) {
+		if key == client.ObjectKeyFromObject(s) {
+			continue
+		}
+		var other corev1.Service
+		if err := a.Client.Get(ctx, key, &other); client.IgnoreNotFound(err) != nil {
+			return false, err
+		} else if have, ok := addressOf(&other); err == nil && ok && have == ip {
+			holders = append(holders, &other)
 		}
 	}
 	slices.SortFunc(holders, elder)
-	for _, loser := range holders[min(1, len(holders)):] {
+	for _, loser := range holders[1:] {
 		a.Events.Event(loser, corev1.EventTypeWarning, "AddressInUse", "spec.clusterIP %s belongs to service %s/%s already: another is given", ip, holders[0].Namespace, holders[0].Name)
 		loser.Spec.ClusterIP = ""
 		delete(loser.Annotations, api.ServiceAddressAnnotation)
@@ -99,13 +105,5 @@ func (a addresses) settle(ctx context.Context, s *corev1.Service, ip netip.Addr)
 			return false, fmt.Errorf("service %s/%s: take back address %s: %w", loser.Namespace, loser.Name, ip, err)
 		}
 	}
-	return len(holders) > 0 && holders[0].UID == s.UID, nil
-}
-
-func (a addresses) list(ctx context.Context) ([]corev1.Service, error) {
-	var list corev1.ServiceList
-	if err := a.Client.List(ctx, &list); err != nil {
-		return nil, err
-	}
-	return list.Items, nil
+	return holders[0] == s, nil
 }

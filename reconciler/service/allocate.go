@@ -22,7 +22,7 @@ const maxSpan = 1 << 24
 // Allocate chooses the address of a service: the first free one from a place that its
 // name decides, so that a service which is made again usually gets the address it had,
 // and that different services seldom want the same one.
-func Allocate(network netip.Prefix, namespace, name string, taken map[netip.Addr]bool) (netip.Addr, error) {
+func Allocate(network netip.Prefix, namespace, name string, taken func(netip.Addr) bool) (netip.Addr, error) {
 	network = network.Masked()
 	bits := network.Addr().BitLen() - network.Bits()
 	size := uint64(maxSpan)
@@ -37,7 +37,7 @@ func Allocate(network netip.Prefix, namespace, name string, taken map[netip.Addr
 	_, _ = h.Write([]byte(namespace + "/" + name))
 	start := h.Sum64() % usable
 	for i := range usable {
-		if a := nth(network.Addr(), 1+(start+i)%usable); !taken[a] {
+		if a := nth(network.Addr(), 1+(start+i)%usable); !taken(a) {
 			return a, nil
 		}
 	}

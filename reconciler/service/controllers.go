@@ -45,14 +45,15 @@ func Controllers(d Deps) []loop.Controller {
 	if d.Workers == 0 {
 		d.Workers = 4
 	}
+	addresses := addresses{Deps: d, book: newBook()}
 	e := &endpoints{Deps: d, selectors: newSelectors()}
 	return []loop.Controller{
 		{
 			Name:    "service-address",
-			Watches: []loop.Watch{{List: &corev1.ServiceList{}}},
+			Watches: []loop.Watch{{List: &corev1.ServiceList{}, Observer: addresses.book}},
 			// One worker: within one process two services never choose at the same time.
 			Workers:   1,
-			Reconcile: settled(addresses{d}.reconcile),
+			Reconcile: settled(addresses.reconcile),
 		},
 		{
 			Name: "endpoints",

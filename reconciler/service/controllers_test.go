@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,6 +102,50 @@ func TestServersSideBySideNeverShareAnAddress(t *testing.T) {
 		}
 		return len(seen) == n
 	})
+}
+
+// counting counts the lists of services that a controller reads.
+type counting struct {
+	client.Client
+	lists atomic.Int64
+}
+
+func (c *counting) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	if _, ok := list.(*corev1.ServiceList); ok {
+		c.lists.Add(1)
+	}
+	return c.Client.List(ctx, list, opts...)
+}
+
+// What it takes to give a service its address does not grow with the services that there are.
+func TestNoServiceIsListedToGiveAnotherItsAddress(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	counted := &counting{Client: c}
+	const n = 50
+	for i := range n {
+		must(t, c.Create(ctx, svc(fmt.Sprintf("s%d", i), "")))
+	}
+	loopCtx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		loop.Run(loopCtx, c, slog.New(slog.NewTextHandler(t.Output(), nil)), service.Controllers(service.Deps{Client: counted, Events: &events{}, Network: netip.MustParsePrefix("10.81.0.0/24")})...)
+	})
+	t.Cleanup(func() { stop(); wg.Wait() })
+	eventually(t, "every service has an address", func() bool {
+		var list corev1.ServiceList
+		must(t, c.List(ctx, &list))
+		done := 0
+		for _, s := range list.Items {
+			if s.Spec.ClusterIP != "" && s.Annotations["slipway.dev/cluster-ip"] == s.Spec.ClusterIP {
+				done++
+			}
+		}
+		return done == n
+	})
+	if lists := counted.lists.Load(); lists > 0 {
+		t.Errorf("services were listed %d times", lists)
+	}
 }
 
 func TestAskedAddressesAreRespectedButNotTakenFromOthers(t *testing.T) {

@@ -92,8 +92,10 @@ func TestAllocate(t *testing.T) {
 	t.Parallel()
 	network := netip.MustParsePrefix("10.9.0.0/28")
 	taken := map[netip.Addr]bool{}
+	isTaken := func(a netip.Addr) bool { return taken[a] }
+	none := func(netip.Addr) bool { return false }
 	for i := range 14 {
-		a, err := Allocate(network, "shop", string(rune('a'+i)), taken)
+		a, err := Allocate(network, "shop", string(rune('a'+i)), isTaken)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,22 +104,22 @@ func TestAllocate(t *testing.T) {
 		}
 		taken[a] = true
 	}
-	if a, err := Allocate(network, "shop", "z", taken); err == nil {
+	if a, err := Allocate(network, "shop", "z", isTaken); err == nil {
 		t.Fatalf("a full network gave %s", a)
 	}
-	first, _ := Allocate(DefaultNetwork, "shop", "web", nil)
-	again, _ := Allocate(DefaultNetwork, "shop", "web", nil)
+	first, _ := Allocate(DefaultNetwork, "shop", "web", none)
+	again, _ := Allocate(DefaultNetwork, "shop", "web", none)
 	if first != again {
 		t.Errorf("the same service got %s, then %s", first, again)
 	}
-	next, _ := Allocate(DefaultNetwork, "shop", "web", map[netip.Addr]bool{first: true})
+	next, _ := Allocate(DefaultNetwork, "shop", "web", func(a netip.Addr) bool { return a == first })
 	if next == first {
 		t.Error("a taken address was given")
 	}
-	if _, err := Allocate(netip.MustParsePrefix("10.9.0.0/31"), "a", "b", nil); err == nil {
+	if _, err := Allocate(netip.MustParsePrefix("10.9.0.0/31"), "a", "b", none); err == nil {
 		t.Error("a network without usable addresses passes")
 	}
-	if a, err := Allocate(netip.MustParsePrefix("fd00::/64"), "a", "b", nil); err != nil || !a.Is6() {
+	if a, err := Allocate(netip.MustParsePrefix("fd00::/64"), "a", "b", none); err != nil || !a.Is6() {
 		t.Errorf("IPv6: %v %v", a, err)
 	}
 }

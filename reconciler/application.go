@@ -162,7 +162,16 @@ func (r *Reconciler) converge(ctx context.Context, app *v1alpha1.Application, re
 // Plan renders an Application at a revision and compares it with live state. Mistakes
 // come back as api.Problems, together with the plan as far as it could be made.
 func (r *Reconciler) Plan(ctx context.Context, app *v1alpha1.Application, rev api.Revision, persist bool) (*Plan, error) {
-	want, err := r.permitted(ctx, app, rev, persist)
+	return r.plan(ctx, app, rev, persist, func(ctx context.Context, app *v1alpha1.Application, rev api.Revision) (api.Desired, error) {
+		return desired(ctx, r.Render, app, rev, persist)
+	})
+}
+
+// rendered renders an Application at a revision.
+type rendered func(ctx context.Context, app *v1alpha1.Application, rev api.Revision) (api.Desired, error)
+
+func (r *Reconciler) plan(ctx context.Context, app *v1alpha1.Application, rev api.Revision, persist bool, render rendered) (*Plan, error) {
+	want, err := r.permitted(ctx, app, rev, render)
 	if err != nil {
 		if problems, ok := asProblems(err); ok {
 			return &Plan{Application: app.Name, Path: app.Spec.Path, Commit: rev.Commit, Live: app.Status.LastAppliedCommit, Problems: problems}, err

@@ -7,7 +7,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
@@ -59,12 +58,12 @@ func (p *preview) add(ctx context.Context, app *v1alpha1.Application) error {
 	if slices.ContainsFunc(p.plans, func(done *Plan) bool { return done.Application == app.Name }) {
 		return nil
 	}
-	plan, err := p.Plan(ctx, app, p.rev, false)
+	plan, err := p.plan(ctx, app, p.rev, false, p.unapproved)
 	if plan == nil {
 		return err
 	}
 	p.plans = append(p.plans, plan)
-	want, err := desired(ctx, p.Render, app, p.rev, false)
+	want, err := p.unapproved(ctx, app, p.rev)
 	if _, bad := asProblems(err); bad {
 		return nil
 	}
@@ -82,9 +81,7 @@ func (p *preview) add(ctx context.Context, app *v1alpha1.Application) error {
 		if source(child) != p.repository {
 			continue
 		}
-		if i := slices.IndexFunc(p.live, func(l v1alpha1.Application) bool {
-			return client.ObjectKeyFromObject(&l) == client.ObjectKeyFromObject(child)
-		}); i >= 0 {
+		if i := p.liveAt(child); i >= 0 {
 			child.Status, child.UID = p.live[i].Status, p.live[i].UID
 		}
 		if err := p.add(ctx, child); err != nil {

@@ -3,6 +3,7 @@ package reconciler_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -97,7 +98,10 @@ func (r *repository) Changes(_ context.Context, _ types.NamespacedName, from, to
 }
 
 // plainYAML renders YAML files, one object each. A file that says "mistake" is one.
+// $PASSWORD is a generated value, $ENCODED what an author may make of it.
 type plainYAML struct{}
+
+const password = "canary-f00d"
 
 func (plainYAML) Render(_ context.Context, r reconciler.Rendering) (api.Desired, error) {
 	var out api.Desired
@@ -121,8 +125,13 @@ func (plainYAML) Render(_ context.Context, r reconciler.Rendering) (api.Desired,
 			problems = append(problems, api.Problem{File: p, Line: 1, Message: "a mistake"})
 			return nil
 		}
+		value := password
+		if r.Conceal {
+			value = "stand-in"
+		}
+		text := strings.NewReplacer("$PASSWORD", value, "$ENCODED", base64.StdEncoding.EncodeToString([]byte(value))).Replace(string(data))
 		o := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(data, &o.Object); err != nil {
+		if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
 			return err
 		}
 		if o.GetNamespace() == "" && r.Project != "" {

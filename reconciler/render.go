@@ -30,6 +30,8 @@ type Rendering struct {
 	Application string
 	// Persist keeps newly generated parameters; a preview does not.
 	Persist bool
+	// Conceal gives out stand-ins for generated and encrypted values.
+	Conceal bool
 }
 
 // Renderer turns a tree into objects. Mistakes in the tree come back as api.Problems.

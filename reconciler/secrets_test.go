@@ -73,6 +73,47 @@ func TestASecretsValuesAreShownNowhere(t *testing.T) {
 	}
 }
 
+// TestAnUnapprovedRevisionIsGivenNoValues: who proposes a change sees no value through its
+// plan, whatever he turns it into, and still sees what would change, and no more.
+func TestAnUnapprovedRevisionIsGivenNoValues(t *testing.T) {
+	made := secret("s", "$PASSWORD") + "data: {encoded: $ENCODED}\n"
+	w := newWorld(t, map[string]string{"projects/pp/s.yaml": made, "projects/pp/c.yaml": config("c", "user:$PASSWORD"), "projects/pp/d.yaml": config("d", "1")})
+	w.applied("pp", "c1")
+	w.configIs("pp", "c", "user:"+password)
+	head := w.repo.head
+	propose := func(commit string, files map[string]string) string {
+		w.repo.commit(commit, files)
+		w.repo.mu.Lock()
+		w.repo.head = head
+		w.repo.mu.Unlock()
+		plans, err := w.r.Preview(t.Context(), types.NamespacedName{Namespace: "slipway", Name: "root"}, commit)
+		w.must(err)
+		raw, err := json.Marshal(plans)
+		w.must(err)
+		text := plans[0].String() + plans[1].String()
+		w.holdsNone([]string{password}, commit, text+string(raw))
+		return text
+	}
+	text := propose("curious", map[string]string{
+		"projects/pp/s.yaml": made, "projects/pp/c.yaml": config("c", "user:$PASSWORD"), "projects/pp/d.yaml": config("d", "$PASSWORD"), "projects/pp/e.yaml": config("e", "$ENCODED"),
+	})
+	for _, want := range []string{"+ pp/configmap/e", `data.v: "1" → "stand-in"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the plan does not say %s:\n%s", want, text)
+		}
+	}
+	for _, same := range []string{"configmap/c", "secret/s"} {
+		if strings.Contains(text, same) {
+			t.Errorf("%s is as it is live, and is told to change:\n%s", same, text)
+		}
+	}
+	labelled := strings.Replace(made, "metadata:\n", "metadata:\n  labels: {a: b}\n", 1)
+	text = propose("honest", map[string]string{"projects/pp/s.yaml": labelled, "projects/pp/c.yaml": config("c", "user:$PASSWORD"), "projects/pp/d.yaml": config("d", "1")})
+	if !strings.Contains(text, "labels.a") || strings.Contains(text, " data.") || strings.Contains(text, "configmap/") {
+		t.Errorf("a new label comes with\n%s", text)
+	}
+}
+
 func (w *world) holdsNone(canaries []string, what, text string) {
 	w.Helper()
 	for _, c := range canaries {

@@ -40,12 +40,12 @@ func principal(app *v1alpha1.Application) (access.Subject, types.NamespacedName)
 // permitted renders an Application as far as it may go: to the projects that its
 // repository is registered for, and to what its service account may apply. What is refused
 // is never compared with live state, of which a plan would tell.
-func (r *Reconciler) permitted(ctx context.Context, app *v1alpha1.Application, rev api.Revision, persist bool) (api.Desired, error) {
+func (r *Reconciler) permitted(ctx context.Context, app *v1alpha1.Application, rev api.Revision, render rendered) (api.Desired, error) {
 	problems, err := r.registered(ctx, app)
 	if err != nil || len(problems) > 0 {
 		return api.Desired{}, asError(problems, err)
 	}
-	want, err := desired(ctx, r.Render, app, rev, persist)
+	want, err := render(ctx, app, rev)
 	if err != nil {
 		return want, err
 	}

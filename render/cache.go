@@ -46,7 +46,7 @@ func newCache() *cache { return &cache{entries: map[string]*list.Element{}, orde
 // cacheKey tells outcomes apart. Where the tree can tell a folder's identity, outcomes of
 // several revisions are kept beside each other.
 func cacheKey(q Request, t *tree, dir string) string {
-	raw, err := json.Marshal([]any{q.Application, q.Project, dir, q.Parameters})
+	raw, err := json.Marshal([]any{q.Application, q.Project, dir, q.Parameters, q.Conceal})
 	if err != nil {
 		return ""
 	}

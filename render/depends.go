@@ -34,7 +34,7 @@ func identity(q Request, dir string, reads map[string]string, values map[string]
 		}
 	}
 	// Maps are written in the order of their keys.
-	raw, err := json.Marshal([]any{program(), q.Application, q.Project, dir, q.Parameters, read, values})
+	raw, err := json.Marshal([]any{program(), q.Application, q.Project, dir, q.Parameters, q.Conceal, read, values})
 	if err != nil {
 		return ""
 	}

@@ -63,6 +63,8 @@ type Renderer struct {
 	files   *cache
 	lanes   *lanes
 	session atomic.Uint64
+	// disguise tells the stand-ins of this renderer from those of others.
+	disguise disguise
 }
 
 // New starts a first child in the background. Close ends all of them.
@@ -86,7 +88,7 @@ func New(o Options) *Renderer {
 	}
 	return &Renderer{
 		ledger: o.Ledger, keyring: o.Keyring, check: o.Check, cache: newCache(), files: newCache(), lanes: newLanes(o.Workers),
-		pool: sandbox.NewPool(o.Exe, o.Env, o.Workers, o.Limits, o.Log),
+		pool: sandbox.NewPool(o.Exe, o.Env, o.Workers, o.Limits, o.Log), disguise: newDisguise(),
 	}
 }
 
@@ -105,6 +107,11 @@ type Request struct {
 	Application string
 	// Persist keeps newly generated values. Without it they are shown as placeholders and nothing is written.
 	Persist bool
+	// Conceal gives a stand-in for each generated and each encrypted value, also where the
+	// ledger or the keyring has it: what nobody has approved may turn a value into anything,
+	// so it is not given any. Equal values do not have equal stand-ins, but a value has the
+	// same one at every render by one Renderer.
+	Conceal bool
 }
 
 // Render renders an application. Mistakes in the tree come back as api.Problems, all of
@@ -125,6 +132,9 @@ func (r *Renderer) Render(ctx context.Context, q Request) (api.Desired, error) {
 	}
 	t := newTree(q.Tree)
 	v := &values{ledger: r.ledger, keyring: r.keyring, application: q.Application, persist: q.Persist}
+	if q.Conceal {
+		v = &values{application: q.Application, disguise: r.disguise}
+	}
 	key := cacheKey(q, t, dir)
 	if hit, ok, err := r.cache.get(ctx, key, dir, t, v); err != nil || ok {
 		if err != nil {

@@ -63,10 +63,12 @@ func (r *rendering) unsealOne(ctx context.Context, s *source) (api.Problems, err
 		return nil, err
 	}
 	if r.values.keyring == nil {
-		problems := secrets.Conceal(s.file, s.documents, func(l document.Leaf) string { return standIn(s.documents[l.Document].Object, l) })
+		problems := secrets.Conceal(s.file, s.documents, func(l document.Leaf, ciphertext string) string {
+			return standIn(s.documents[l.Document].Object, l, r.values.disguise.encrypted(ciphertext))
+		})
 		s.documents = slices.DeleteFunc(splitLists(s.documents), func(d document.Document) bool {
 			// Nothing can be said of an object whose kind is not known.
-			return d.Object["kind"] == Concealed || d.Object["apiVersion"] == Concealed
+			return isConcealed(d.Object["kind"]) || isConcealed(d.Object["apiVersion"])
 		})
 		return problems, nil
 	}
@@ -92,12 +94,17 @@ func (r *rendering) unsealOne(ctx context.Context, s *source) (api.Problems, err
 }
 
 // standIn is what conceals a value: of the form that its field needs.
-func standIn(object map[string]any, l document.Leaf) string {
+func standIn(object map[string]any, l document.Leaf, text string) string {
 	_, value := secrets.InSecret(object, l.At)
 	if value && len(l.At) >= 2 && l.At[len(l.At)-2] == "data" {
-		return base64.StdEncoding.EncodeToString([]byte(Concealed))
+		return base64.StdEncoding.EncodeToString([]byte(text))
 	}
-	return Concealed
+	return text
+}
+
+func isConcealed(v any) bool {
+	text, _ := v.(string)
+	return strings.HasPrefix(text, Concealed)
 }
 
 // hide keeps a text, and what it encodes, out of messages. Texts of a few characters stand

@@ -20,6 +20,8 @@ type values struct {
 	persist     bool
 	// keyring opens encrypted files; nil: their values are concealed.
 	keyring Keyring
+	// disguise makes the stand-ins of all values; nil: they are given out as they are.
+	disguise disguise
 
 	// kept is what the ledger holds, by instance, as far as it was asked.
 	kept map[string]map[string]string
@@ -44,6 +46,9 @@ var errNoLedger = errors.New("there is no ledger to keep generated parameters in
 
 // get returns the value of an instance's parameter.
 func (v *values) get(ctx context.Context, instance, name, expression string) (string, error) {
+	if v.disguise != nil {
+		return v.disguise.generated(expression, v.application, instance, name)
+	}
 	if err := v.load(ctx, instance); err != nil {
 		v.broken = err
 		return "", err

@@ -225,9 +225,9 @@ func find(root map[string]any, at []string) (spot, error) {
 }
 
 // Conceal puts stand-ins in the place of all sealed values, for checks without keys: a
-// number where a number is sealed, else the text that stand gives. The checksum is not
-// looked at.
-func Conceal(file string, docs []document.Document, stand func(document.Leaf) string) api.Problems {
+// number where a number is sealed, else the text that stand gives for the ciphertext. The
+// checksum is not looked at.
+func Conceal(file string, docs []document.Document, stand func(at document.Leaf, ciphertext string) string) api.Problems {
 	meta, err := readMetadata(docs[0].Sealed.Metadata)
 	if err != nil {
 		return api.Problems{{File: file, Line: docs[0].Line, Field: "sops", Message: err.Error()}}
@@ -251,7 +251,7 @@ func Conceal(file string, docs []document.Document, stand func(document.Leaf) st
 		case kind[4] == "bool":
 			at.set(false)
 		default:
-			at.set(stand(leaf))
+			at.set(stand(leaf, text))
 		}
 	}
 	for _, d := range docs {

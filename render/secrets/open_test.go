@@ -191,7 +191,7 @@ func TestAliasesAreRefused(t *testing.T) {
 
 func TestConceal(t *testing.T) {
 	docs := parse(t, "x.json", read(t, "testdata/sealed/secret.json"))
-	if problems := Conceal("x.json", docs, func(document.Leaf) string { return "X" }); len(problems) > 0 {
+	if problems := Conceal("x.json", docs, func(document.Leaf, string) string { return "X" }); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	want := map[string]any{"password": "X", "n": int64(1), "f": int64(1), "t": false, "l": []any{"X", map[string]any{"b": "X"}}, "z": nil, "big": int64(1)}
@@ -238,6 +238,6 @@ func FuzzMetadata(f *testing.F) {
 		}
 		Open(name, docs, right)
 		docs, _ = document.Parse(name, []byte(text))
-		Conceal(name, docs, func(document.Leaf) string { return "X" })
+		Conceal(name, docs, func(document.Leaf, string) string { return "X" })
 	})
 }

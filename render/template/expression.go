@@ -50,6 +50,20 @@ func Placeholder(expression string) (string, error) {
 	})
 }
 
+// Disguise is a Placeholder that differs from others, as far as random does, wherever the
+// set leaves more room than the word takes.
+func Disguise(expression string, random io.Reader) (string, error) {
+	return expand(expression, func(alphabet string, n int) (string, error) {
+		drawn, err := draw(alphabet, n, random)
+		for _, word := range []string{"generated", "GENERATED"} {
+			if n >= len(word)+6 && strings.Trim(word, alphabet) == "" {
+				return word + drawn[len(word):], err
+			}
+		}
+		return drawn, err
+	})
+}
+
 func expand(expression string, fill func(alphabet string, n int) (string, error)) (string, error) {
 	if len(expression) > maxExpression {
 		return "", fmt.Errorf("an expression may be %d bytes long, this one has %d", maxExpression, len(expression))

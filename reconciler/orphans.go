@@ -130,7 +130,7 @@ func furnishes(kind string, o client.Object) bool {
 	case "ServiceAccount":
 		return slices.Contains([]string{"builder", "default", "deployer"}, o.GetName())
 	case "RoleBinding":
-		return o.GetName() == "admin" || strings.HasPrefix(o.GetName(), "system:")
+		return o.GetName() == "admin" || strings.HasPrefix(o.GetName(), "system:") || o.GetName() == "slipway:applications"
 	case "Secret":
 		return o.GetAnnotations()[corev1.ServiceAccountNameKey] != ""
 	case "ConfigMap":

@@ -100,6 +100,9 @@ func TestGates(t *testing.T) {
 	})
 	u.says("get records -n slipway -o yaml", "approvedBy:")
 	u.says("plan pp", "nothing to do")
+	if res := u.runs("get", "application", "pp", "-n", "slipway", "-o", "jsonpath={.status.orphans}"); res.code != 0 || strings.TrimSpace(res.out) != "" {
+		t.Errorf("what every project has is taken for an orphan: %s", res)
+	}
 
 	// Break the glass, and close it again.
 	words := []string{"override", "configmap/c0", "-n", "pp", "--patch", `{"data":{"v":"9"}}`, "--for", "1h", "--reason", "the shop is on fire", "--owner", "Ada <ada@example.com>", "--key", key}

@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-git/go-billy/v5/osfs"
 	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
@@ -33,7 +34,12 @@ func OpenClone(dir string) (*Clone, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: the repository is not on disk", dir)
 	}
-	return &Clone{repo, &objects{dir: dir, store: store, trees: map[plumbing.Hash]*tree{}, commits: map[plumbing.Hash]*object.Commit{}}}, nil
+	// It may build upon the objects of another repository, anywhere on the disk.
+	store = filesystem.NewStorageWithOptions(store.Filesystem(), cache.NewObjectLRU(blobCache), filesystem.Options{AlternatesFS: osfs.New("/")})
+	if repo, err = gogit.Open(store, nil); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return &Clone{repo, newObjects(dir, store)}, nil
 }
 
 // Close lets go of the repository's files.

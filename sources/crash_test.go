@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/go-git/go-git/v5/plumbing"
 
 	"slipway.dev/slipway/sources/gitserver"
 )
@@ -87,32 +88,30 @@ func TestTornPacksAreFetchedAgain(t *testing.T) {
 	}
 }
 
-// TestTornObjectsAreFetchedAgain tears loose objects, as git itself may have left them.
+// TestTornObjectsAreFetchedAgain changes a byte within a pack whose end is right.
 func TestTornObjectsAreFetchedAgain(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"HEAD", "HEAD^{tree}", "HEAD:d", "HEAD:d/f"} {
+	// Of files only what is before the content is looked at.
+	for name, flip := range map[string]struct {
+		at   int64
+		bits byte
+	}{"HEAD": {4, 0xff}, "HEAD^{tree}": {4, 0xff}, "HEAD:d": {4, 0xff}, "HEAD:d/f": {0, byte(plumbing.BlobObject) << 4}} {
 		h, mirror, reopen := crashed(t, map[string]string{"d/f": "1"})
-		pack, err := os.ReadFile(packed(t, mirror) + ".pack")
+		p := openPacks(packFolder(mirror))
+		place, err := p.find(plumbing.NewHash(git(t, h.work, "rev-parse", name)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		base := packed(t, mirror)
-		for _, ending := range []string{".pack", ".idx"} {
-			if err := os.Remove(base + ending); err != nil {
-				t.Fatal(err)
-			}
-		}
-		cmd := exec.Command("git", "-C", mirror, "unpack-objects", "-q")
-		cmd.Stdin = bytes.NewReader(pack)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		hash := git(t, h.work, "rev-parse", name)
-		torn := filepath.Join(mirror, "objects", hash[:2], hash[2:])
-		if err := os.Chmod(torn, 0o600); err != nil {
+		if err := p.close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Truncate(torn, 0); err != nil {
+		torn := packed(t, mirror) + ".pack"
+		content, err := os.ReadFile(torn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[place.at+flip.at] ^= flip.bits
+		if err := os.WriteFile(torn, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		r, l := reopen()
@@ -121,6 +120,32 @@ func TestTornObjectsAreFetchedAgain(t *testing.T) {
 			t.Errorf("%s torn: d/f = %q", name, got)
 		}
 		git(t, mirror, "fsck", "--strict")
+	}
+}
+
+// TestNonsenseOfAServerIsNoDamage: what a server sent so is not thrown away with all that
+// came before.
+func TestNonsenseOfAServerIsNoDamage(t *testing.T) {
+	t.Parallel()
+	h, _, reopen := crashed(t, map[string]string{"d/f": "1"})
+	good := git(t, h.work, "rev-parse", "HEAD")
+	r, _ := reopen()
+	tree := []byte("this is none")
+	commit := fmt.Appendf(nil, "tree %s\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nbad\n", plumbing.ComputeHash(plumbing.TreeObject, tree))
+	pack := packFrom(entry(t, plumbing.TreeObject, len(tree), nil, tree), entry(t, plumbing.CommitObject, len(commit), nil, commit))
+	if err := r.objects.receive(bytes.NewReader(pack), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.set(refs{head: "refs/heads/main", names: map[string]plumbing.Hash{"refs/heads/main": plumbing.ComputeHash(plumbing.CommitObject, commit)}}); err != nil {
+		t.Fatal(err)
+	}
+	h.server.Close()
+	r, l := reopen()
+	if _, err := fs.ReadFile(treeAt(t, r, l, "main"), "d/f"); err == nil {
+		t.Error("nonsense was read")
+	}
+	if got := readTest(t, treeAt(t, r, l, good), "d/f"); got != "1" {
+		t.Errorf("d/f of the last good commit = %q", got)
 	}
 }
 

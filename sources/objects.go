@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/memory"
@@ -19,7 +21,7 @@ import (
 // What one mirror keeps in memory at most.
 const (
 	blobCache   = 4 * cache.MiByte
-	treeCache   = 4096
+	treeCache   = 1 << 18 // entries, and folders
 	commitCache = 256
 )
 
@@ -30,26 +32,40 @@ const (
 	fewInflated = maxRecent
 )
 
+// maxInflation is how many times longer than a fetch may be its objects may be together.
+const maxInflation = 32
+
 // objects is the object store of one mirror.
 type objects struct {
 	dir string
 
-	// mu guards store and the caches; go-git's storage is not safe for concurrent use.
+	// mu guards store, packs and the caches, which are not safe for concurrent use.
 	mu    sync.Mutex
 	store *filesystem.Storage
+	// packs are read instead of store, which has nothing else; nil: store may have.
+	packs *packs
 	// recent are the objects of packs that store does not know yet.
 	recent      map[plumbing.Hash]plumbing.EncodedObject
 	recentBytes int64
 	smallPacks  int
-	trees       map[plumbing.Hash]*tree
+	trees       kept[plumbing.Hash, *tree]
 	commits     map[plumbing.Hash]*object.Commit
 
 	shallows shallows
 }
 
 func openObjects(dir string) *objects {
-	return &objects{dir: dir, store: openStore(dir), trees: map[plumbing.Hash]*tree{}, commits: map[plumbing.Hash]*object.Commit{}}
+	o := newObjects(dir, openStore(dir))
+	o.packs = openPacks(packFolder(dir))
+	return o
 }
+
+// newObjects reads whatever git keeps in store.
+func newObjects(dir string, store *filesystem.Storage) *objects {
+	return &objects{dir: dir, store: store, trees: newKept[plumbing.Hash, *tree](treeCache), commits: map[plumbing.Hash]*object.Commit{}}
+}
+
+func packFolder(dir string) string { return filepath.Join(dir, "objects", "pack") }
 
 func openStore(dir string) *filesystem.Storage {
 	return filesystem.NewStorageWithOptions(osfs.New(dir, osfs.WithBoundOS()), cache.NewObjectLRU(blobCache), filesystem.Options{KeepDescriptors: true})
@@ -58,16 +74,19 @@ func openStore(dir string) *filesystem.Storage {
 func (o *objects) close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.store.Close()
+	if o.packs == nil {
+		return o.store.Close()
+	}
+	return errors.Join(o.packs.close(), o.store.Close())
 }
 
 // reopen makes a pack that was just written visible.
 func (o *objects) reopen() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	old := o.store
-	o.store, o.recent, o.recentBytes = openStore(o.dir), nil, 0
-	return old.Close()
+	old, packs := o.store, o.packs
+	o.store, o.packs, o.recent, o.recentBytes = openStore(o.dir), openPacks(packFolder(o.dir)), nil, 0
+	return errors.Join(packs.close(), old.Close())
 }
 
 func (o *objects) commit(h plumbing.Hash) (*object.Commit, error) {
@@ -126,21 +145,18 @@ func (o *objects) has(h plumbing.Hash) bool {
 func (o *objects) tree(h plumbing.Hash) (*tree, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if t, ok := o.trees[h]; ok {
+	if t, ok := o.trees.get(h); ok {
 		return t, nil
 	}
-	read, err := object.GetTree(o.all(), h)
+	entries, err := o.treeObject(h)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTree(entries)
 	if err != nil {
 		return nil, fmt.Errorf("tree %s: %w", h, err)
 	}
-	t, err := newTree(read.Entries)
-	if err != nil {
-		return nil, fmt.Errorf("tree %s: %w", h, err)
-	}
-	if len(o.trees) >= treeCache {
-		clear(o.trees)
-	}
-	o.trees[h] = t
+	o.trees.put(h, t, 1+len(entries))
 	return t, nil
 }
 
@@ -159,21 +175,11 @@ func (o *objects) size(h plumbing.Hash) (int64, error) {
 func (o *objects) blob(h plumbing.Hash) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	obj, err := o.all().EncodedObject(plumbing.BlobObject, h)
+	content, err := o.read(plumbing.BlobObject, h)
 	if err != nil {
 		return nil, fmt.Errorf("blob %s: %w", h, err)
 	}
-	r, err := obj.Reader()
-	if err != nil {
-		return nil, fmt.Errorf("blob %s: %w", h, err)
-	}
-	defer r.Close()
-	content := make([]byte, 0, obj.Size()+1)
-	b := bytes.NewBuffer(content)
-	if _, err := b.ReadFrom(r); err != nil {
-		return nil, fmt.Errorf("blob %s: %w", h, err)
-	}
-	return b.Bytes(), nil
+	return slices.Clone(content), nil
 }
 
 // copy adds a stored object to made.
@@ -188,7 +194,7 @@ func (o *objects) copy(h plumbing.Hash, made *memory.Storage) error {
 	return err
 }
 
-// receive stores a pack as it comes from a server.
+// receive stores a pack as it comes from a server, which may send anything.
 func (o *objects) receive(pack io.Reader, limit int64) error {
 	pack = &limited{pack, limit}
 	var head bytes.Buffer
@@ -200,38 +206,41 @@ func (o *objects) receive(pack io.Reader, limit int64) error {
 		return nil
 	}
 	if whole := err != nil; whole {
-		if n, small := inflated(head.Bytes()); small {
-			if n == 0 {
-				return nil
-			}
+		w, err := weigh(bytes.NewReader(head.Bytes()), int64(head.Len()), maxInflation*limit)
+		switch {
+		case err != nil:
+			return fmt.Errorf("pack: %w", err)
+		case w.objects == 0:
+			return nil
+		case w.objects <= fewObjects && w.bytes <= fewInflated:
 			return o.putPack(head.Bytes())
 		}
 	}
-	// A storage of its own: readers go on while a large pack comes in.
-	w := openStore(o.dir)
-	err = packfile.WritePackfileToObjectStorage(w, io.MultiReader(&head, pack))
-	if err := errors.Join(err, w.Close()); err != nil {
-		return fmt.Errorf("pack: %w", err)
+	if err := o.receiveFile(io.MultiReader(&head, pack), maxInflation*limit); err != nil {
+		return err
 	}
 	return o.reopen()
 }
 
-// inflated says how many objects a pack holds, and whether it is a small one.
-func inflated(pack []byte) (count uint32, small bool) {
-	s := packfile.NewScanner(bytes.NewReader(pack))
-	_, count, err := s.Header()
-	if err != nil || count > fewObjects {
-		return count, false
+// receiveFile stores a pack by way of a file: readers go on while it comes in.
+func (o *objects) receiveFile(pack io.Reader, limit int64) error {
+	f, err := os.CreateTemp(o.dir, ".new-*")
+	if err != nil {
+		return err
 	}
-	var sum int64
-	for range count {
-		h, err := s.NextObjectHeader()
-		if err != nil {
-			return count, false
-		}
-		if sum += h.Length; h.Length < 0 || sum > fewInflated {
-			return count, false
-		}
+	size, err := io.Copy(f, pack)
+	if err == nil {
+		_, err = weigh(f, size, limit)
 	}
-	return count, true
+	var base string
+	if err == nil {
+		base, err = o.writeIndex(io.NewSectionReader(f, 0, size), nil)
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), base+".pack")
+	}
+	if err != nil {
+		return fmt.Errorf("pack: %w", errors.Join(err, os.Remove(f.Name())))
+	}
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/memory"
 )
@@ -32,13 +33,26 @@ const (
 // it was opened too early to know.
 type layered struct {
 	*filesystem.Storage
+	packs  *packs
 	recent map[plumbing.Hash]plumbing.EncodedObject
 }
 
 func (l layered) EncodedObject(t plumbing.ObjectType, h plumbing.Hash) (plumbing.EncodedObject, error) {
 	obj, ok := l.recent[h]
-	if !ok {
+	if !ok && l.packs == nil {
 		return l.Storage.EncodedObject(t, h)
+	}
+	if !ok {
+		read, err := l.packs.read(h)
+		if err != nil {
+			return nil, err
+		}
+		memory := &plumbing.MemoryObject{}
+		memory.SetType(read.kind)
+		if _, err := memory.Write(read.content); err != nil {
+			return nil, err
+		}
+		obj = memory
 	}
 	if t != plumbing.AnyObject && t != obj.Type() {
 		return nil, plumbing.ErrObjectNotFound
@@ -46,9 +60,34 @@ func (l layered) EncodedObject(t plumbing.ObjectType, h plumbing.Hash) (plumbing
 	return obj, nil
 }
 
+// read is an object's content. It may be shared: nobody may change it. o.mu must be held.
+func (o *objects) read(t plumbing.ObjectType, h plumbing.Hash) ([]byte, error) {
+	if _, ok := o.recent[h]; !ok && o.packs != nil {
+		obj, err := o.packs.read(h)
+		if err == nil && t != obj.kind {
+			err = plumbing.ErrObjectNotFound
+		}
+		return obj.content, err
+	}
+	obj, err := o.all().EncodedObject(t, h)
+	if err != nil {
+		return nil, err
+	}
+	r, err := obj.Reader()
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(r)
+	return content, errors.Join(err, r.Close())
+}
+
 func (l layered) HasEncodedObject(h plumbing.Hash) error {
 	if _, ok := l.recent[h]; ok {
 		return nil
+	}
+	if l.packs != nil {
+		_, err := l.packs.find(h)
+		return err
 	}
 	return l.Storage.HasEncodedObject(h)
 }
@@ -57,11 +96,14 @@ func (l layered) EncodedObjectSize(h plumbing.Hash) (int64, error) {
 	if obj, ok := l.recent[h]; ok {
 		return obj.Size(), nil
 	}
+	if l.packs != nil {
+		return l.packs.size(h)
+	}
 	return l.Storage.EncodedObjectSize(h)
 }
 
 // all is everything that is stored; o.mu must be held.
-func (o *objects) all() layered { return layered{o.store, o.recent} }
+func (o *objects) all() layered { return layered{o.store, o.packs, o.recent} }
 
 // put stores objects: all of them, or after a crash none.
 func (o *objects) put(made *memory.Storage) error {
@@ -95,31 +137,39 @@ func (o *objects) putPack(pack []byte) error {
 	return nil
 }
 
-// writePack checks a pack and writes it with its index; made gets its objects. The index
+// writePack stores a pack with its index; made gets its objects, and may be nil. The index
 // comes first: the pack is what makes both count.
-func (o *objects) writePack(pack []byte, made *memory.Storage) error {
-	index := &idxfile.Writer{}
-	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(bytes.NewReader(pack)), made, index)
+func (o *objects) writePack(pack []byte, made storer.EncodedObjectStorer) error {
+	base, err := o.writeIndex(bytes.NewReader(pack), made)
 	if err != nil {
 		return fmt.Errorf("pack: %w", err)
+	}
+	return placeFile(o.dir, base+".pack", pack)
+}
+
+// writeIndex computes the hash of every object of a pack, and writes its index. Reading
+// trusts that: what the index finds has the hash that was looked for. base is what both
+// files are called, without their endings.
+func (o *objects) writeIndex(pack io.Reader, made storer.EncodedObjectStorer) (base string, err error) {
+	index := &idxfile.Writer{}
+	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(pack), made, index)
+	if err != nil {
+		return "", err
 	}
 	sum, err := parser.Parse()
 	if err != nil {
-		return fmt.Errorf("pack: %w", err)
+		return "", err
 	}
 	entries, err := index.Index()
 	if err != nil {
-		return fmt.Errorf("pack: %w", err)
+		return "", err
 	}
 	var b bytes.Buffer
 	if _, err := idxfile.NewEncoder(&b).Encode(entries); err != nil {
-		return fmt.Errorf("pack: %w", err)
+		return "", err
 	}
-	base := filepath.Join(o.dir, "objects", "pack", "pack-"+sum.String())
-	if err := placeFile(o.dir, base+".idx", b.Bytes()); err != nil {
-		return err
-	}
-	return placeFile(o.dir, base+".pack", pack)
+	base = filepath.Join(packFolder(o.dir), "pack-"+sum.String())
+	return base, placeFile(o.dir, base+".idx", b.Bytes())
 }
 
 // crowded says whether it is time to make many small packs one.
@@ -210,7 +260,7 @@ func (o *objects) consolidate() error {
 		var pack bytes.Buffer
 		sum, err := packfile.NewEncoder(&pack, from, false).Encode(slices.Collect(maps.Keys(hashes)), 0)
 		if err == nil {
-			err = o.writePack(pack.Bytes(), memory.NewStorage())
+			err = o.writePack(pack.Bytes(), nil)
 		}
 		if err := errors.Join(err, from.Close()); err != nil {
 			return fmt.Errorf("packs: %w", err)
@@ -222,11 +272,11 @@ func (o *objects) consolidate() error {
 	// Whoever opens the store next must not find what is being removed.
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	errs := []error{o.store.Close()}
+	errs := []error{o.packs.close(), o.store.Close()}
 	for _, base := range small {
 		errs = append(errs, os.Remove(base+".pack"), os.Remove(base+".idx"))
 	}
-	o.store, o.recent, o.recentBytes, o.smallPacks = openStore(o.dir), nil, 0, 0
+	o.store, o.packs, o.recent, o.recentBytes, o.smallPacks = openStore(o.dir), openPacks(packFolder(o.dir)), nil, 0, 0
 	return errors.Join(errs...)
 }
 

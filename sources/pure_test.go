@@ -37,6 +37,9 @@ func TestParseURL(t *testing.T) {
 		{"ssh://git:pw@host/x", ""},
 		{"ssh://-oProxyCommand=x/y", ""},
 		{"ssh://-oX@host/y", ""},
+		{"https://host./x", "https://host/x"},
+		{"https://host../x", ""},
+		{"https://a..b/x", ""},
 		{"https://host/../etc", ""},
 		{"https://host/a?x=1", ""},
 		{"https://host/a#x", ""},
@@ -69,7 +72,7 @@ func TestParseURL(t *testing.T) {
 }
 
 func FuzzParseURL(f *testing.F) {
-	for _, s := range []string{"https://h/x.git", "git@h:x", "file:///x", "ssh://a@[::1]:2/x%2f..", "h:p"} {
+	for _, s := range []string{"https://h/x.git", "git@h:x", "file:///x", "ssh://a@[::1]:2/x%2f..", "h:p", "4..:+"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {

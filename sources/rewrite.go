@@ -140,14 +140,14 @@ func modeName(m filemode.FileMode) string {
 func (o *objects) rawTree(h plumbing.Hash) ([]object.TreeEntry, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	t, err := object.GetTree(o.all(), h)
+	entries, err := o.treeObject(h)
 	if err != nil {
-		return nil, fmt.Errorf("tree %s: %w", h, err)
+		return nil, err
 	}
-	for i := 1; i < len(t.Entries); i++ {
-		if t.Entries[i].Name == t.Entries[i-1].Name {
+	for i := 1; i < len(entries); i++ {
+		if entries[i].Name == entries[i-1].Name {
 			return nil, errors.New("tree " + h.String() + ": a name is there twice")
 		}
 	}
-	return t.Entries, nil
+	return entries, nil
 }

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,20 +50,11 @@ func (o *objects) signed(h plumbing.Hash, kind plumbing.ObjectType) (signedObjec
 func (o *objects) raw(h plumbing.Hash, kind plumbing.ObjectType) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	obj, err := o.all().EncodedObject(kind, h)
+	raw, err := o.read(kind, h)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", kind, h, err)
 	}
-	r, err := obj.Reader()
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", kind, h, err)
-	}
-	defer r.Close()
-	raw, err := io.ReadAll(r)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", kind, h, err)
-	}
-	return raw, nil
+	return slices.Clone(raw), nil
 }
 
 // splitCommit takes the gpgsig headers out of a commit, as git does to verify it. A

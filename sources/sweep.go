@@ -1,18 +1,13 @@
 package sources
 
 import (
-	"compress/zlib"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
-	"github.com/go-git/go-git/v5/plumbing/format/objfile"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
@@ -60,18 +55,8 @@ func damaged(r refs, o *objects) bool {
 	if err == nil {
 		err = o.readable(c)
 	}
-	var pack *packfile.Error
-	if errors.As(err, &pack) {
-		return true
-	}
-	for _, torn := range []error{plumbing.ErrObjectNotFound, io.EOF, io.ErrUnexpectedEOF, zlib.ErrHeader, zlib.ErrChecksum,
-		objfile.ErrHeader, objfile.ErrClosed, idxfile.ErrMalformedIdxFile, object.ErrMalformedTree} {
-		if errors.Is(err, torn) {
-			return true
-		}
-	}
-	// Of what zlib says inside of a pack, only the words are passed on.
-	return err != nil && (strings.Contains(err.Error(), io.ErrUnexpectedEOF.Error()) || strings.Contains(err.Error(), "zlib: "))
+	// A tree that is nonsense is none: its server sent it so.
+	return errors.Is(err, errTorn) || errors.Is(err, plumbing.ErrObjectNotFound)
 }
 
 // readable reads every folder and the header of every file of a commit.

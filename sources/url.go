@@ -149,6 +149,9 @@ func validHost(host, port string) bool {
 			return false
 		}
 	}
+	if strings.HasSuffix(host, ".") || strings.Contains(host, "..") {
+		return false
+	}
 	addr, err := netip.ParseAddr(host)
 	return hostName.MatchString(host) || err == nil && addr.Zone() == ""
 }

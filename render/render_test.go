@@ -433,6 +433,41 @@ func TestCacheKnowsWhatWasRead(t *testing.T) {
 	expect("changed", "1", "web")
 }
 
+// withSubmodule is a tree in which what is below a folder is in another repository.
+type withSubmodule struct {
+	fs.FS
+	module string
+}
+
+func (w withSubmodule) Open(name string) (fs.File, error) {
+	if name == w.module || strings.HasPrefix(name, w.module+"/") {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%w: submodule %s", api.ErrUnread, w.module)}
+	}
+	return w.FS.Open(name)
+}
+
+func TestWhatIsNotReadIsAMistakeOfTheAuthor(t *testing.T) {
+	r := newRenderer(t, render.Options{})
+	files := tree(map[string]string{
+		"app/a.jsonnet": "\nimport 'deep/b.libsonnet'", "app/deep/b.libsonnet": "{}", "lib/deep/x": "", "lib/deep/b.libsonnet": "{}",
+		"app/wrong.yaml": "kind: [",
+	})
+	for _, module := range []string{"app/deep", "app/deep/b.libsonnet", "app/a.jsonnet"} {
+		_, err := r.Render(t.Context(), render.Request{Tree: withSubmodule{files, module}, Path: "app", Project: "shop", Application: "a/b"})
+		var problems api.Problems
+		if !errors.As(err, &problems) {
+			t.Errorf("%s: %v", module, err)
+			continue
+		}
+		// The file and the submodule are named, and all other mistakes are told, too.
+		for _, want := range []string{"app/a.jsonnet", "submodule " + module, "app/wrong.yaml:1"} {
+			if !strings.Contains(problems.Error(), want) {
+				t.Errorf("%s: want %q: %v", module, want, problems)
+			}
+		}
+	}
+}
+
 func TestAFailedReadIsNoMistakeOfTheAuthor(t *testing.T) {
 	r := newRenderer(t, render.Options{})
 	files := tree(map[string]string{"a.jsonnet": "import 'b.libsonnet'", "b.libsonnet": "{}"})

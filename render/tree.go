@@ -77,8 +77,16 @@ func (t *tree) refuse(name string, err error) error {
 	return err
 }
 
+// fail says why something could not be read: what git holds there is refused, and anything
+// else breaks the rendering.
 func (t *tree) fail(err error) error {
-	if t.broken == nil {
+	var at *fs.PathError
+	switch {
+	case errors.Is(err, api.ErrUnread) && errors.As(err, &at):
+		return refused(at.Err.Error())
+	case errors.Is(err, api.ErrUnread):
+		return refused(err.Error())
+	case t.broken == nil:
 		t.broken = err
 	}
 	return err
@@ -171,12 +179,12 @@ func (t *tree) file(name string) (data []byte, found bool, err error) {
 	}
 	f, err := t.fsys.Open(name)
 	if err != nil {
-		return nil, false, t.fail(fmt.Errorf("read %s of the repository: %w", name, err))
+		return nil, false, t.refuse(name, t.fail(fmt.Errorf("read %s of the repository: %w", name, err)))
 	}
 	defer f.Close()
 	data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, false, t.fail(fmt.Errorf("read %s of the repository: %w", name, err))
+		return nil, false, t.refuse(name, t.fail(fmt.Errorf("read %s of the repository: %w", name, err)))
 	}
 	if len(data) > maxFile {
 		return nil, false, t.refuse(name, refused(fmt.Sprintf("%s is larger than %d MiB", name, maxFile>>20)))

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/sources/gitserver"
 	"slipway.dev/slipway/state/statetest"
 )
@@ -124,7 +125,7 @@ func TestLFSPointersAreRefusedWhereSomethingReadsThem(t *testing.T) {
 	if err != nil || readTest(t, rev.Tree, "apps/a.yaml") != "a" || readTest(t, rev.Tree, "about.md") == "" {
 		t.Error(err)
 	}
-	if _, err := fs.ReadFile(rev.Tree, "apps/big.json"); !errors.Is(err, ErrLFS) || !strings.Contains(err.Error(), "apps/big.json") {
+	if _, err := fs.ReadFile(rev.Tree, "apps/big.json"); !errors.Is(err, ErrLFS) || !errors.Is(err, api.ErrUnread) || !strings.Contains(err.Error(), "apps/big.json") {
 		t.Errorf("error = %v", err)
 	}
 	rev, err = r.Source(testContext(t), h.url, "main", "", nil)

@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
 	"slipway.dev/slipway/sources/gitserver"
 	"slipway.dev/slipway/state/statetest"
@@ -87,7 +88,7 @@ func TestSubmodulesAreRefusedWhereSomethingReadsThem(t *testing.T) {
 	_, list := fs.ReadDir(tree, "apps/shop/lib")
 	walk := fs.WalkDir(tree, "apps", func(_ string, _ fs.DirEntry, err error) error { return err })
 	for _, err := range []error{read, list, walk} {
-		if !errors.Is(err, ErrSubmodule) || !strings.Contains(err.Error(), "apps/shop/lib") || !strings.Contains(err.Error(), "recurseSubmodules") {
+		if !errors.Is(err, ErrSubmodule) || !errors.Is(err, api.ErrUnread) || !strings.Contains(err.Error(), "apps/shop/lib") || !strings.Contains(err.Error(), "recurseSubmodules") {
 			t.Errorf("error = %v", err)
 		}
 	}

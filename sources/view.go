@@ -9,10 +9,20 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"slipway.dev/slipway/api"
 )
 
 // ErrSubmodule says that a path is a submodule, or below one, that is not read.
 var ErrSubmodule = errors.New("submodule")
+
+// unreadError is an error that is api.ErrUnread, in words of its own.
+type unreadError struct{ error }
+
+func unread(format string, args ...any) error { return unreadError{fmt.Errorf(format, args...)} }
+
+func (e unreadError) Unwrap() error      { return e.error }
+func (unreadError) Is(target error) bool { return target == api.ErrUnread }
 
 // view says what is seen of a commit's tree.
 type view struct {
@@ -40,11 +50,11 @@ type module struct {
 func (v *view) enter(n node) (node, error) {
 	name := strings.Join(n.path, "/")
 	if v == nil || v.modules == nil {
-		return n, fmt.Errorf("%w %s is not read: set spec.recurseSubmodules of the GitRepository, or keep it away from what is rendered", ErrSubmodule, name)
+		return n, unread("%w %s is not read: set spec.recurseSubmodules of the GitRepository, or keep it away from what is rendered", ErrSubmodule, name)
 	}
 	m, ok := v.modules[name]
 	if !ok {
-		return n, fmt.Errorf("%w %s is not in .gitmodules", ErrSubmodule, name)
+		return n, unread("%w %s is not in .gitmodules", ErrSubmodule, name)
 	}
 	n.objects, n.entry.Mode, n.entry.Hash = m.objects, filemode.Dir, m.root
 	return n, nil
@@ -77,5 +87,5 @@ func (v *view) smudge(n node, content []byte) ([]byte, error) {
 	if v == nil || v.pointers || len(content) > maxPointer || !bytes.HasPrefix(content, pointer) {
 		return content, nil
 	}
-	return nil, fmt.Errorf("%w is not read: keep %s in git itself, or away from what is rendered", ErrLFS, strings.Join(n.path, "/"))
+	return nil, unread("%w is not read: keep %s in git itself, or away from what is rendered", ErrLFS, strings.Join(n.path, "/"))
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -32,7 +33,8 @@ const Healthy = "Healthy"
 // an Application that is applied, and wakes the other loop for one that waits between stages.
 type vitals struct {
 	*Reconciler
-	wake chan loop.Key
+	wake  chan loop.Key
+	pulse pulse
 
 	mu    sync.Mutex
 	looks map[loop.Key]look // guarded by mu
@@ -48,7 +50,7 @@ type look struct {
 }
 
 func (r *Reconciler) vitals(wake chan loop.Key) loop.Controller {
-	v := &vitals{Reconciler: r, wake: wake, looks: map[loop.Key]look{}, searched: map[loop.Key]time.Time{},
+	v := &vitals{Reconciler: r, wake: wake, pulse: pulse{}, looks: map[loop.Key]look{}, searched: map[loop.Key]time.Time{},
 		orphans: &orphanage{client: r.Client, index: r.planner.index, found: map[string]finding{}}}
 	watches := []loop.Watch{{List: &v1alpha1.ApplicationList{}, Skip: sameProgress()}}
 	for _, k := range api.Kinds() {
@@ -57,28 +59,11 @@ func (r *Reconciler) vitals(wake chan loop.Key) loop.Controller {
 		}
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(k.GroupVersionKind.GroupVersion().WithKind(k.Kind + "List"))
-		watches = append(watches, loop.Watch{List: list, Keys: ownerKeys, Skip: sameHealth()})
+		seen := &beat{}
+		v.pulse[k.GroupKind()] = seen
+		watches = append(watches, loop.Watch{List: list, Keys: ownerKeys, Observer: seen, Skip: seen.skip})
 	}
 	return loop.Controller{Name: "health", Workers: 4, Watches: watches, Reconcile: v.reconcile}
-}
-
-// sameHealth skips the events of objects that nobody owns, or whose health did not change.
-func sameHealth() func(watch.EventType, client.Object) bool {
-	seen := map[types.UID]health.Health{}
-	return func(event watch.EventType, o client.Object) bool {
-		if event == watch.Deleted {
-			delete(seen, o.GetUID())
-			return o.GetLabels()[OwnerName] == ""
-		}
-		u, ok := o.(*unstructured.Unstructured)
-		if !ok || o.GetLabels()[OwnerName] == "" {
-			return ok
-		}
-		now := health.Of(u)
-		last, known := seen[o.GetUID()]
-		seen[o.GetUID()] = now
-		return known && last == now
-	}
 }
 
 // sameProgress skips the events of an Application that did not move on.
@@ -108,8 +93,11 @@ func sameProgress() func(watch.EventType, client.Object) bool {
 }
 
 // share bounds what following the health of one Application may take of a core's time: after
-// a look it waits this many times as long as the look took.
-const share = 4
+// a look it waits this many times as long as the look took, and at most maxRest.
+const (
+	share   = 4
+	maxRest = time.Second
+)
 
 func (v *vitals) reconcile(ctx context.Context, key loop.Key) (loop.Result, error) {
 	if rest := v.rest(key); rest > 0 {
@@ -130,7 +118,7 @@ func (v *vitals) rest(key loop.Key) time.Duration {
 	if !ok || l.took < 5*time.Millisecond {
 		return 0
 	}
-	return l.ended.Add(share * l.took).Sub(v.Now())
+	return l.ended.Add(min(share*l.took, maxRest)).Sub(v.Now())
 }
 
 func (v *vitals) look(ctx context.Context, key loop.Key) (time.Duration, error) {
@@ -231,19 +219,38 @@ func (v *vitals) examine(ctx context.Context, app *v1alpha1.Application) (examin
 	if err != nil {
 		return e, err
 	}
-	for _, ref := range refs {
-		o, err := v.planner.live(ctx, ref)
-		if meta.IsNoMatchError(err) {
-			o, err = nil, nil
-		}
-		if err != nil {
-			return e, err
-		}
-		e.add(ref, checker.Of(o))
-	}
 	e.polled = v.Target != nil || len(app.Spec.HealthChecks) > 0 || len(app.Spec.HealthCheckExprs) > 0
+	if !e.polled {
+		if seen, ok := v.pulse.progress(refs); ok {
+			return seen, nil
+		}
+	}
+	found := make([]health.Health, len(refs))
+	var g errgroup.Group
+	g.SetLimit(reading)
+	for i, ref := range refs {
+		g.Go(func() error {
+			o, err := v.planner.live(ctx, ref)
+			if meta.IsNoMatchError(err) {
+				o, err = nil, nil
+			}
+			if err == nil {
+				found[i] = checker.Of(o)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return e, err
+	}
+	for i, ref := range refs {
+		e.add(ref, found[i])
+	}
 	return e, nil
 }
+
+// reading is how many objects are read side by side: a read waits for the writes before it.
+const reading = 16
 
 func (e *examination) add(ref inventoryRef, h health.Health) {
 	if h.State == health.Current {

@@ -31,7 +31,15 @@ type Config struct {
 	// RepoCredentials is a folder with the files username and password, bearerToken, or
 	// identity and known_hosts; empty: the repository is readable by everybody.
 	RepoCredentials string
-	Parameters      map[string]string
+	// SigningKey is a file with an SSH private key that signs commits and tags; empty: only
+	// those are signed whose GitRepository has a key.
+	SigningKey string
+	// Committer of what Slipway commits, such as Slipway <slipway@example.com>; empty: the
+	// default of package sources.
+	Committer string
+	// GitSchemes are those of URLs that are fetched from; nil: GitSchemes.
+	GitSchemes []string
+	Parameters map[string]string
 	// DataDir holds live state, mirrors, images and logs.
 	DataDir string
 	// Etcd are the endpoints of an existing cluster; empty: embedded.

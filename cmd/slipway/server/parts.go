@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -59,36 +58,6 @@ func (s *server) openParts(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func (s *server) openSources(context.Context) error {
-	o := sources.Options{Reachable: s.gitOfThisHost}
-	if u, err := url.Parse(s.cfg.Repo); err == nil && u.Scheme == "file" {
-		// The administrator named this one himself.
-		o.FileRoots = []string{u.Path}
-	}
-	mirrors, err := sources.NewMirrors(s.cfg.dir("mirrors"), o)
-	if err != nil {
-		return err
-	}
-	s.closing(mirrors.Close)
-	s.parts.sources = sources.New(sources.Deps{Client: s.client, Mirrors: mirrors, Events: s.events, Log: s.log})
-	s.parts.deciding = append(s.parts.deciding, s.parts.sources.Controllers()...)
-	return nil
-}
-
-// gitOfThisHost says which of this host's own addresses every project may fetch from: the
-// repositories that this server serves, and the place that the administrator named.
-func (s *server) gitOfThisHost(addr netip.AddrPort) bool {
-	if own, err := netip.ParseAddrPort(s.cfg.Listen); err == nil && s.cfg.GitRoot != "" && own == addr {
-		return true
-	}
-	u, err := url.Parse(s.cfg.Repo)
-	if err != nil {
-		return false
-	}
-	named, err := netip.ParseAddrPort(u.Host)
-	return err == nil && named == addr
 }
 
 func (s *server) openReconciler(context.Context) error {

@@ -124,7 +124,7 @@ func TestNothingInjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec := &v1alpha1.Record{ObjectMeta: metav1.ObjectMeta{Namespace: "slipway", Name: "evil"}, Spec: v1alpha1.RecordSpec{
-		Application: "root", Commit: "8c1f2ab94e0d75b1c6a2e0f3d4b5a69788c0d1e2", Outcome: "Applied", Author: evil, Message: evil, Plan: evil, Started: metav1.NowMicro(),
+		Application: "root", Commit: "8c1f2ab94e0d75b1c6a2e0f3d4b5a69788c0d1e2", Outcome: "Applied", Author: evil, Message: evil, Plan: evil, Started: metav1.Now(),
 	}}
 	ev := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "shop-dev", Name: "evil"}, InvolvedObject: corev1.ObjectReference{Kind: evil, Namespace: "shop-dev", Name: evil}, Reason: evil, Message: evil}
 	for _, o := range []client.Object{rec, ev} {
@@ -150,7 +150,7 @@ func TestPageIsLive(t *testing.T) {
 	shows(t, ctx, `!document.getElementById("pulse").hidden`)
 	shows(t, ctx, `document.querySelector("#applications").textContent.includes("Run three frontends")`)
 	rec := &v1alpha1.Record{ObjectMeta: metav1.ObjectMeta{Namespace: "slipway", Name: "next"}, Spec: v1alpha1.RecordSpec{
-		Application: "root", Commit: "feed5eed4e0d75b1c6a2e0f3d4b5a69788c0d1e2", Outcome: "Applied", Author: "Cy <cy@example.com>", Message: "Sail on", Started: metav1.NowMicro(),
+		Application: "root", Commit: "feed5eed4e0d75b1c6a2e0f3d4b5a69788c0d1e2", Outcome: "Applied", Author: "Cy <cy@example.com>", Message: "Sail on", Started: metav1.Now(),
 	}}
 	if err := c.Create(t.Context(), rec); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
 	"slipway.dev/slipway/dashboard/table"
 )
@@ -120,7 +121,7 @@ func (d *Dashboard) application(ctx context.Context, c *gin.Context) (*page, err
 	if err := d.Client.List(ctx, &records, client.InNamespace(key.Namespace), client.MatchingFields{"spec.application": key.Name}); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(records.Items, func(a, b v1alpha1.Record) int { return b.Spec.Started.Compare(a.Spec.Started.Time) })
+	api.NewestFirst(records.Items)
 	now := d.Now()
 	var rows []recordRow
 	for _, r := range records.Items[:min(shownRecords, len(records.Items))] {

@@ -61,7 +61,7 @@ func recordOf(app *v1alpha1.Application, rev api.Revision, plan *Plan, reason st
 	return v1alpha1.RecordSpec{
 		Application: app.Name, Repository: rev.Repository, Commit: rev.Commit, Author: rev.Author, Message: rev.Message,
 		Previous: app.Status.LastAppliedCommit, Path: app.Spec.Path, Digest: plan.Digest(), ApprovedBy: plan.approvedBy,
-		Images: imagesOf(plan.Steps), Reason: reason, Started: metav1.NewMicroTime(started), Outcome: OutcomeApplied,
+		Images: imagesOf(plan.Steps), Reason: reason, Started: metav1.NewTime(started), Outcome: OutcomeApplied,
 		Created: plan.Count(Create), Changed: plan.Count(Change), Pruned: plan.Count(Prune), Plan: cut(plan.text(maxPlanText), maxPlanText),
 	}
 }
@@ -77,7 +77,7 @@ func (r *Reconciler) record(ctx context.Context, app *v1alpha1.Application, rev 
 	switch {
 	case now && len(plan.Steps) == a.Spec.Created+a.Spec.Changed+a.Spec.Pruned:
 		name, spec = a.Record, a.Spec
-		spec.Started = metav1.NewMicroTime(started)
+		spec.Started = metav1.NewTime(started)
 	case now:
 		// A part of what was announced; the rest is announced anew.
 		name, spec = a.Record, recordOf(app, rev, plan, reason, started)

@@ -33,9 +33,8 @@ type RecordSpec struct {
 	// Images lists the digests that the objects name, `object=image@digest`.
 	Images []string `json:"images,omitempty"`
 	// Reason is Commit, Drift, Override or Retry.
-	Reason string `json:"reason,omitempty"`
-	// Started orders records: several may begin in one second.
-	Started metav1.MicroTime `json:"started,omitempty"`
+	Reason  string      `json:"reason,omitempty"`
+	Started metav1.Time `json:"started,omitempty"`
 	// Milliseconds from start to applied.
 	Milliseconds int64 `json:"milliseconds,omitempty"`
 	// Outcome is Applied or Failed.

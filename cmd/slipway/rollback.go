@@ -137,7 +137,7 @@ func chooseRecords(all []v1alpha1.Record, app, to string) (bad, good v1alpha1.Re
 	records := slices.DeleteFunc(slices.Clone(all), func(r v1alpha1.Record) bool {
 		return r.Spec.Application != app || r.Spec.Outcome != "Applied" || r.Spec.Reason == "Drift" || r.Spec.Reason == "Override"
 	})
-	slices.SortStableFunc(records, func(a, b v1alpha1.Record) int { return b.Spec.Started.Compare(a.Spec.Started.Time) })
+	api.NewestFirst(records)
 	if len(records) == 0 {
 		return bad, good, fmt.Errorf("application %s has no record of anything that was applied", app)
 	}

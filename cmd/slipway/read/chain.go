@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	selection "k8s.io/apimachinery/pkg/labels"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
 	"slipway.dev/slipway/dashboard/table"
 )
@@ -208,16 +209,11 @@ func (w *traced) addApplication(c *chain, owner map[string]string) {
 		}
 		c.Application = a.Namespace + "/" + a.Name
 		c.Config = chainedCommit{Repository: w.url(a), Commit: a.Status.LastAppliedCommit, Author: a.Status.LastAppliedAuthor, Message: a.Status.LastAppliedMessage}
-		var newest *v1alpha1.Record
-		for j := range w.records.Items {
-			r := &w.records.Items[j]
-			if r.Namespace == a.Namespace && r.Spec.Application == a.Name && r.Spec.Commit == a.Status.LastAppliedCommit &&
-				(newest == nil || r.Spec.Started.After(newest.Spec.Started.Time)) {
-				newest = r
-			}
-		}
-		if newest != nil {
-			c.Record = newest.Name
+		api.NewestFirst(w.records.Items)
+		if i := slices.IndexFunc(w.records.Items, func(r v1alpha1.Record) bool {
+			return r.Namespace == a.Namespace && r.Spec.Application == a.Name && r.Spec.Commit == a.Status.LastAppliedCommit
+		}); i >= 0 {
+			c.Record = w.records.Items[i].Name
 		}
 		return
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
 	"slipway.dev/slipway/dashboard/table"
 )
@@ -73,7 +74,7 @@ func (s *scope) records(cmd *cobra.Command, name string) ([]v1alpha1.Record, err
 	if err := s.object(cmd.Context(), path(records, app.GetNamespace(), ""), url.Values{"fieldSelector": {"spec.application=" + name}}, &list); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(list.Items, func(a, b v1alpha1.Record) int { return b.Spec.Started.Compare(a.Spec.Started.Time) })
+	api.NewestFirst(list.Items)
 	return list.Items, nil
 }
 

@@ -144,7 +144,7 @@ func oneApplication(t *testing.T, status v1alpha1.ApplicationStatus, recorded st
 	c := statetest.New(t)
 	app := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: "slipway", Name: "app"}, Spec: v1alpha1.ApplicationSpec{SourceRef: v1alpha1.SourceReference{Name: "root"}}}
 	record := &v1alpha1.Record{ObjectMeta: metav1.ObjectMeta{Namespace: "slipway", Name: "app-1"}, Spec: v1alpha1.RecordSpec{
-		Application: "app", Commit: recorded, Outcome: "Applied", Started: metav1.NewMicroTime(time.Now()),
+		Application: "app", Commit: recorded, Outcome: "Applied", Started: metav1.NewTime(time.Now()),
 	}}
 	repository := &v1alpha1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: "slipway", Name: "root"}, Spec: v1alpha1.GitRepositorySpec{URL: "https://git.example.com/root"}}
 	for _, o := range []client.Object{app, record, repository} {

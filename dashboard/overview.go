@@ -70,6 +70,7 @@ func (d *Dashboard) overview(ctx context.Context, _ *gin.Context) (*page, error)
 	return &page{Title: "Overview", Sections: []section{
 		{"summary", "applications deploymentconfigs pods builds projects nodes", "summary", w.summary(projects)},
 		{"problems", "applications pods builds", "problems", w.problems()},
+		{"apart", "applications", "apart", w.apart()},
 		{"applications", "applications", "applications", applications},
 		{"projects", "projects deploymentconfigs pods builds routes", "projects", projects},
 		{"builds", "builds", "builds", buildRows(w.builds.Items, now, 8, true)},
@@ -222,6 +223,27 @@ func (w *world) problems() []problem {
 		if buildHealth(b) == healthBad {
 			all = append(all, problem{Where: b.Namespace, Link: "/builds/" + b.Namespace + "/" + b.Name, Text: fmt.Sprintf("Build %s: %s", b.Name, cmp.Or(b.Status.Message, string(b.Status.Phase)))})
 		}
+	}
+	return all
+}
+
+// apart is where live state is not what git says, on purpose or until somebody decides.
+// Place is what kind of difference it is.
+func (w *world) apart() []problem {
+	var all []problem
+	for i := range w.applications.Items {
+		a := &w.applications.Items[i]
+		say := func(kind string, texts ...string) {
+			for _, text := range texts {
+				all = append(all, problem{a.Name, "/applications/" + a.Namespace + "/" + a.Name, kind, text})
+			}
+		}
+		say("override", a.Status.Overrides...)
+		if plan := a.Status.Waiting; plan != nil {
+			say("waits", plan.Message)
+		}
+		say("drift", a.Status.Drift...)
+		say("orphan", a.Status.Orphans...)
 	}
 	return all
 }

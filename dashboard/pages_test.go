@@ -59,11 +59,11 @@ func TestPagesShow(t *testing.T) {
 	t.Parallel()
 	url, _ := served(t)
 	for path, want := range map[string][]string{
-		"/":                               {"Something needs a look", "Run three frontends before the sale", "billing/invoice.yaml:14", "CrashLoopBackOff", `href="http://shop-dev.example.com:8080"`, `href="https://shop.example.com:8443"`},
+		"/":                               {"Something needs a look", "Run three frontends before the sale", "billing/invoice.yaml:14", "the bank is on fire", "CrashLoopBackOff", `href="http://shop-dev.example.com:8080"`, `href="https://shop.example.com:8443"`},
 		"/projects/shop-dev":              {"3 of 3 ready", "backend-3-h7n4d", "built from <code class=\"commit\" title=\"c0ffee1", "Try a newer base image", "back-off restarting"},
 		"/projects/shop-prod":             {"from shop-dev/frontend", "aa00bb1"},
 		"/applications/slipway/root":      {"Promote frontend v1.0 to shop-prod", "1 pod starts in shop-dev"},
-		"/applications/slipway/billing":   {"RUNTIME ERROR: Field does not exist: imgae"},
+		"/applications/slipway/billing":   {"RUNTIME ERROR: Field does not exist: imgae", "Apart from git", "the bank is on fire", "shop-prod/configmap/left-over"},
 		"/builds/shop-dev/frontend-8":     {"assembling", `data-follow="/apis/build.openshift.io/v1/namespaces/shop-dev/builds/frontend-8/log?follow=true"`},
 		"/builds/shop-dev/frontend-7":     {"assembled"},
 		"/pods/shop-dev/frontend-7-4kx2p": {"&lt;b&gt;listening&lt;/b&gt;", "10.128.0.11"},

@@ -138,6 +138,7 @@ func (d *Dashboard) application(ctx context.Context, c *gin.Context) (*page, err
 			Spec v1alpha1.ApplicationSpec
 		}{applicationCardOf(&a, now), a.Spec}},
 		{"problems", "applications", "problems", w.problems()},
+		{"apart", "applications", "apart", w.apart()},
 		{"records", "records", "records", rows},
 	}}, nil
 }

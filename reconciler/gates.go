@@ -204,9 +204,7 @@ func (r *Reconciler) letThrough(ctx context.Context, app *v1alpha1.Application, 
 	}
 	w := app.Status.Waiting
 	if isStarted(app, rev) && !plan.Empty() {
-		if w.Reason == waitStarted {
-			plan.approvedBy = cmp.Or(plan.approvedBy, w.Message)
-		}
+		plan.approvedBy = cmp.Or(plan.approvedBy, w.ApprovedBy)
 		return nil
 	}
 	gated := len(app.Spec.Windows) > 0 || plan.approvedBy != ""
@@ -214,7 +212,7 @@ func (r *Reconciler) letThrough(ctx context.Context, app *v1alpha1.Application, 
 		now := metav1.NewTime(r.Now())
 		return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) {
 			s.Waiting = &v1alpha1.WaitingPlan{
-				Commit: rev.Commit, Digest: plan.Digest(), Reason: waitStarted, Message: plan.approvedBy, Generation: app.Generation, Since: now,
+				Commit: rev.Commit, Digest: plan.Digest(), Reason: waitStarted, ApprovedBy: plan.approvedBy, Generation: app.Generation, Since: now,
 			}
 		})
 	}

@@ -56,6 +56,7 @@ func (r *Reconciler) await(ctx context.Context, app *v1alpha1.Application, rev a
 	return r.updateStatus(ctx, app, func(s *v1alpha1.ApplicationStatus) {
 		w := &v1alpha1.WaitingPlan{
 			Commit: rev.Commit, Digest: plan.Digest(), Reason: WaitsForHealth, Message: cut(a.waits, 2<<10), Since: metav1.NewTime(now).Rfc3339Copy(),
+			ApprovedBy: plan.approvedBy,
 		}
 		// Since the first stage that waits: the time is the whole commit's.
 		if old := s.Waiting; old != nil && old.Reason == WaitsForHealth && old.Commit == rev.Commit && s.ObservedGeneration == app.Generation {

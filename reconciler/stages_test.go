@@ -348,3 +348,42 @@ func TestACommitReachesADependencyFirst(t *testing.T) {
 	w.configIs("pp", "a", "2")
 	w.applied("web", "c2")
 }
+
+// TestAnApprovalReachesTheLastStage: each record of a plan that is applied in parts says who
+// approved it.
+func TestAnApprovalReachesTheLastStage(t *testing.T) {
+	configs := func(n int) map[string]string {
+		files := map[string]string{}
+		for i := range n {
+			files[fmt.Sprintf("c%d.yaml", i)] = inProject(config(fmt.Sprint("c", i), "1"))
+		}
+		return files
+	}
+	w := newWorld(t, configs(8))
+	w.applied("root", "c1")
+	next := configs(2)
+	next["first.yaml"] = plainDC("first")
+	next["second.yaml"] = plainDC("second", "slipway.dev/wave: '1'")
+	w.push("c2", next)
+	waiting := w.waits("root", "c2", reconciler.WaitBrakes)
+	w.say("c3", "Approve\n\nSlipway-Approve: "+waiting.Digest, next)
+	w.says("root", "Ready", metav1.ConditionUnknown, "waits for the health of")
+	w.rolledOut("first")
+	w.eventually("the second wave is there", func() error { _, err := w.dc("second"); return err })
+	w.applied("root", "c3")
+	var records v1alpha1.RecordList
+	w.must(w.client.List(t.Context(), &records, client.InNamespace("slipway")))
+	parts := 0
+	for _, r := range records.Items {
+		if r.Spec.Commit != "c3" {
+			continue
+		}
+		parts++
+		if r.Spec.ApprovedBy != "Ada <ada@example.com>" {
+			t.Errorf("%s is approved by %q", r.Name, r.Spec.ApprovedBy)
+		}
+	}
+	if parts < 2 {
+		t.Errorf("%d records of the parts", parts)
+	}
+}

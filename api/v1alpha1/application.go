@@ -212,6 +212,8 @@ type WaitingPlan struct {
 	// and is carried out to its end whatever closes meanwhile.
 	Reason  string `json:"reason"`
 	Message string `json:"message,omitempty"`
+	// ApprovedBy is the author of the commit that let it through, where one had to.
+	ApprovedBy string `json:"approvedBy,omitempty"`
 	// Generation of the Application that it was planned for.
 	Generation int64 `json:"generation,omitempty"`
 	// Since is when it began to wait.

@@ -69,6 +69,7 @@ type Agent struct {
 	probes probers
 	refs   references
 	node   nodeFacts
+	meter  meter
 
 	mu       sync.Mutex
 	memories map[types.UID]*memory // guarded by mu, as is what is in them

@@ -30,7 +30,7 @@ func validateConfigMap(c *corev1.ConfigMap) field.ErrorList {
 	if size > maxContent {
 		errs = append(errs, field.TooLong(field.NewPath("data"), "", maxContent))
 	}
-	return errs
+	return append(errs, validateSchedulerConfig(c)...)
 }
 
 func updateConfigMap(n, old *corev1.ConfigMap) field.ErrorList {

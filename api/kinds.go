@@ -11,7 +11,9 @@ import (
 	templatev1 "github.com/openshift/api/template/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"slipway.dev/slipway/api/v1alpha1"
@@ -67,6 +69,8 @@ var kinds = []Kind{
 	kind(rbacv1.SchemeGroupVersion, "RoleBinding", "rolebindings", StagePolicy),
 	kind(rbacv1.SchemeGroupVersion, "ClusterRole", "clusterroles", StagePolicy).cluster(),
 	kind(rbacv1.SchemeGroupVersion, "ClusterRoleBinding", "clusterrolebindings", StagePolicy).cluster(),
+	kind(schedulingv1.SchemeGroupVersion, "PriorityClass", "priorityclasses", StagePolicy, "pc").cluster(),
+	kind(v1alpha1.GroupVersion, "NodeConfig", "nodeconfigs", StagePolicy).cluster(),
 
 	kind(v1alpha1.GroupVersion, "GitRepository", "gitrepositories", StageConfig, "gitrepo"),
 	kind(v1alpha1.GroupVersion, "Application", "applications", StageWorkload, "app", "apps"),
@@ -80,6 +84,7 @@ var kinds = []Kind{
 	kind(templatev1.GroupVersion, "TemplateInstance", "templateinstances", StageConfig),
 	kind(corev1.SchemeGroupVersion, "PersistentVolume", "persistentvolumes", StageConfig, "pv").cluster(),
 	kind(corev1.SchemeGroupVersion, "PersistentVolumeClaim", "persistentvolumeclaims", StageConfig, "pvc"),
+	kind(policyv1.SchemeGroupVersion, "PodDisruptionBudget", "poddisruptionbudgets", StageConfig, "pdb"),
 	kind(corev1.SchemeGroupVersion, "Service", "services", StageConfig, "svc"),
 	kind(corev1.SchemeGroupVersion, "Endpoints", "endpoints", StageConfig, "ep").made(),
 	kind(imagev1.GroupVersion, "ImageStream", "imagestreams", StageConfig, "is"),

@@ -78,6 +78,7 @@ func validatePodSpec(s *corev1.PodSpec, imageless map[string]bool, p *field.Path
 			errs = append(errs, invalid(at.Child("hostnames").Index(j), h, validation.IsDNS1123Subdomain(h))...)
 		}
 	}
+	errs = append(errs, validatePlacement(s, p)...)
 	return append(errs, validatePodIsolation(s, p)...)
 }
 

@@ -14,7 +14,9 @@ import (
 	templatev1 "github.com/openshift/api/template/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
@@ -66,6 +68,10 @@ func ruleTable() map[reflect.Type]rule {
 	set(ruleFor(rbac, segment, defaultRoleBinding, validateRoleBinding, updateRoleBinding))
 	set(ruleFor[*rbacv1.ClusterRole](rbac, segment, nil, validateClusterRole, nil))
 	set(ruleFor(rbac, segment, defaultClusterRoleBinding, validateClusterRoleBinding, updateClusterRoleBinding))
+
+	set(ruleFor(schedulingv1.GroupName, subdomain, defaultPriorityClass, validatePriorityClass, updatePriorityClass))
+	set(ruleFor[*v1alpha1.NodeConfig](own, subdomain, nil, validateNodeConfig, nil))
+	set(ruleFor[*policyv1.PodDisruptionBudget](policyv1.GroupName, subdomain, nil, validateDisruptionBudget, nil))
 
 	set(ruleFor[*v1alpha1.GitRepository](own, subdomain, defaultGitRepository, validateGitRepository, nil))
 	set(ruleFor[*v1alpha1.Application](own, subdomain, defaultApplication, validateApplication, nil))

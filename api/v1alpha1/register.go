@@ -17,6 +17,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Promotion{}, &PromotionList{},
 		&Record{}, &RecordList{},
 		&Override{}, &OverrideList{},
+		&NodeConfig{}, &NodeConfigList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

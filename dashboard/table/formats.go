@@ -9,7 +9,9 @@ import (
 	templatev1 "github.com/openshift/api/template/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"slipway.dev/slipway/api/v1alpha1"
@@ -33,6 +35,9 @@ var formats = map[schema.GroupKind]format{
 	group(batchv1.GroupName, "Job"):     formatOf(columns("Name", "Status", "Completions", "Duration", "Age", "", "Containers", "Images", "Selector"), jobCells),
 	group(batchv1.GroupName, "CronJob"): formatOf(columns("Name", "Schedule", "Timezone", "Suspend", "Active", "Last Schedule", "Age", "", "Containers", "Images"), cronJobCells),
 
+	group(policyv1.GroupName, "PodDisruptionBudget"): formatOf(columns("Name", "Min Available", "Max Unavailable", "Allowed Disruptions", "Age"), budgetCells),
+	group(schedulingv1.GroupName, "PriorityClass"):   formatOf(columns("Name", "Value", "Global-Default", "Age", "PreemptionPolicy"), priorityClassCells),
+
 	group(rbacv1.GroupName, "RoleBinding"):        formatOf(columns("Name", "Role", "Age", "", "Users", "Groups", "ServiceAccounts"), bindingCells),
 	group(rbacv1.GroupName, "ClusterRoleBinding"): formatOf(columns("Name", "Role", "Age", "", "Users", "Groups", "ServiceAccounts"), bindingCells),
 
@@ -49,6 +54,7 @@ var formats = map[schema.GroupKind]format{
 	group(v1alpha1.GroupVersion.Group, "GitRepository"): formatOf(columns("Name", "URL", "Ready", "Revision", "Age", "", "Message"), gitRepositoryCells),
 	group(v1alpha1.GroupVersion.Group, "Application"):   formatOf(columns("Name", "Commit", "Ready", "Message", "Age", "", "Source", "Path", "Project"), applicationCells),
 	group(v1alpha1.GroupVersion.Group, "Promotion"):     formatOf(columns("Name", "From", "Tag", "Commit", "Ready", "Age", "", "Message"), promotionCells),
+	group(v1alpha1.GroupVersion.Group, "NodeConfig"):    formatOf(columns("Name", "Ready", "Scheduling", "Drained", "Age", "", "Message"), nodeConfigCells),
 	group(v1alpha1.GroupVersion.Group, "Record"):        formatOf(columns("Name", "Application", "Commit", "Outcome", "Reason", "Changes", "Age", "", "Author", "Message"), recordCells),
 }
 

@@ -56,6 +56,8 @@ var immediate = map[string]bool{
 	"Record": true, "Override": true, "Secret": true, "ConfigMap": true, "Template": true,
 	"Endpoints": true, "Image": true, "BuildConfig": true,
 	"CronJob": true, "Event": true, "Service": true,
+	// A node may join later, and a drain takes as long as budgets make it take.
+	"PriorityClass": true, "PodDisruptionBudget": true, "NodeConfig": true,
 	// Objects may be put into a project from the moment that it exists.
 	"Project": true,
 }

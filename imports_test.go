@@ -24,6 +24,9 @@ var nouns = []string{"state", "sources", "render", "reconciler", "runtime", "net
 // of a controller, nothing that opens live state.
 var forEveryone = []string{"state/loop", "state/event"}
 
+// ofItsControllers is what the controllers under reconciler share: how pods are kept.
+var ofItsControllers = []string{"reconciler/pods"}
+
 // ofTheReconciler are decisions that the reconciler itself is made of; they import nobody.
 var ofTheReconciler = []string{"reconciler/health", "reconciler/gate", "reconciler/live"}
 
@@ -75,6 +78,8 @@ func refusal(s source, imported string) string {
 	case from != to:
 		return "not a package to share: values shared by nouns live in api"
 	case s.dir == "reconciler" && slices.Contains(ofTheReconciler, imported):
+		return ""
+	case from == "reconciler" && s.dir != "reconciler" && slices.Contains(ofItsControllers, imported):
 		return ""
 	case from == "reconciler" && imported != "reconciler" && under(s.dir, imported) == "":
 		return "the reconciler's parts do not know each other: declare an interface, cmd wires"

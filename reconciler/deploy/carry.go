@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/reconciler/pods"
 	"slipway.dev/slipway/state/loop"
 )
 
@@ -34,7 +35,7 @@ func (c configs) roll(ctx context.Context, dc *appsv1.DeploymentConfig, rcs []*c
 }
 
 func (c configs) observe(ctx context.Context, strategy appsv1.DeploymentStrategy, to *corev1.ReplicationController, rcs []*corev1.ReplicationController) (Rollout, error) {
-	r := Rollout{Strategy: strategy, To: to, Pods: map[string]PodCount{}, Hooks: map[Moment]PodResult{}, Now: c.Clock()}
+	r := Rollout{Strategy: strategy, To: to, Pods: map[string]pods.Count{}, Hooks: map[Moment]PodResult{}, Now: c.Clock()}
 	var list corev1.PodList
 	if err := c.Client.List(ctx, &list, client.InNamespace(to.Namespace)); err != nil {
 		return r, err
@@ -44,13 +45,13 @@ func (c configs) observe(ctx context.Context, strategy appsv1.DeploymentStrategy
 		if rc != to && rc != r.From {
 			r.Others = append(r.Others, rc)
 		}
-		var pods []*corev1.Pod
+		var own []*corev1.Pod
 		for i := range list.Items {
 			if ownedBy(&list.Items[i], rc) {
-				pods = append(pods, &list.Items[i])
+				own = append(own, &list.Items[i])
 			}
 		}
-		r.Pods[rc.Name] = CountPods(pods, rc.Spec.MinReadySeconds, r.Now)
+		r.Pods[rc.Name] = pods.CountOf(own, rc.Spec.MinReadySeconds, r.Now)
 	}
 	for i := range list.Items {
 		p := &list.Items[i]
@@ -165,12 +166,12 @@ func (c configs) hookOver(ctx context.Context, to *corev1.ReplicationController,
 // success, after a failure only those that still run.
 func (c configs) phase(ctx context.Context, dc *appsv1.DeploymentConfig, to *corev1.ReplicationController, m Move) error {
 	if m.Phase == appsv1.DeploymentStatusComplete || m.Phase == appsv1.DeploymentStatusFailed {
-		var pods corev1.PodList
-		if err := c.Client.List(ctx, &pods, client.InNamespace(to.Namespace), client.MatchingLabels{appsv1.DeployerPodForDeploymentLabel: to.Name}); err != nil {
+		var list corev1.PodList
+		if err := c.Client.List(ctx, &list, client.InNamespace(to.Namespace), client.MatchingLabels{appsv1.DeployerPodForDeploymentLabel: to.Name}); err != nil {
 			return err
 		}
-		for i := range pods.Items {
-			if p := &pods.Items[i]; m.Phase == appsv1.DeploymentStatusComplete || !over(p) {
+		for i := range list.Items {
+			if p := &list.Items[i]; m.Phase == appsv1.DeploymentStatusComplete || !pods.Over(p) {
 				if err := c.Client.Delete(ctx, p); client.IgnoreNotFound(err) != nil {
 					return err
 				}

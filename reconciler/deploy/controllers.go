@@ -97,11 +97,3 @@ func settled(reconcile func(context.Context, loop.Key) (loop.Result, error)) fun
 		return res, err
 	}
 }
-
-// sooner is the nearer of two moments to look again; 0 is never.
-func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}

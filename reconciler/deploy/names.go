@@ -10,6 +10,7 @@ import (
 	appsv1 "github.com/openshift/api/apps/v1"
 	"github.com/openshift/library-go/pkg/build/naming"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Names that OpenShift's API package does not export.
@@ -133,6 +134,11 @@ func active(rcs []*corev1.ReplicationController) *corev1.ReplicationController {
 		}
 	}
 	return best
+}
+
+func ownedBy(o metav1.Object, owner metav1.Object) bool {
+	ref := metav1.GetControllerOf(o)
+	return ref != nil && ref.UID == owner.GetUID()
 }
 
 func numbered(rcs []*corev1.ReplicationController, version int64) *corev1.ReplicationController {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/reconciler/pods"
 	"slipway.dev/slipway/state/loop"
 )
 
@@ -57,7 +58,7 @@ func (c configs) pass(ctx context.Context, key loop.Key) (acted bool, after time
 		if moved || err != nil {
 			return moved, 0, err
 		}
-		after = sooner(after, wait)
+		after = pods.Sooner(after, wait)
 	}
 	status := ConfigStatus(&dc, rcs, d.Observed, c.Clock())
 	if !equality.Semantic.DeepEqual(status, dc.Status) {

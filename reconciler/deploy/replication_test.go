@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"slipway.dev/slipway/reconciler/pods"
 )
 
 func madePod(name string, age time.Duration, edit ...func(*corev1.Pod)) *corev1.Pod {
@@ -123,9 +125,9 @@ func TestRollingKeepsItsPromises(t *testing.T) {
 		for range 3000 {
 			switch rnd.Intn(4) {
 			case 0:
-				r := Rollout{Strategy: strategy, To: to, From: from, Others: []*corev1.ReplicationController{other}, Now: w.now, Pods: map[string]PodCount{}}
+				r := Rollout{Strategy: strategy, To: to, From: from, Others: []*corev1.ReplicationController{other}, Now: w.now, Pods: map[string]pods.Count{}}
 				for _, rc := range rcs {
-					r.Pods[rc.Name] = CountPods(w.pods[rc.Name], 0, w.now)
+					r.Pods[rc.Name] = pods.CountOf(w.pods[rc.Name], 0, w.now)
 				}
 				m := Step(r)
 				for _, s := range m.Scale {
@@ -146,7 +148,7 @@ func TestRollingKeepsItsPromises(t *testing.T) {
 			}
 			total, available := int32(0), int32(0)
 			for _, rc := range rcs {
-				n := CountPods(w.pods[rc.Name], 0, w.now)
+				n := pods.CountOf(w.pods[rc.Name], 0, w.now)
 				total, available = total+n.Live, available+n.Available
 			}
 			if total > desired+surge || available < floor {
@@ -190,9 +192,9 @@ func (w *world) replicate(rc *corev1.ReplicationController) {
 }
 
 func (w *world) becomeReady(rc *corev1.ReplicationController) {
-	if pods := w.pods[rc.Name]; len(pods) > 0 {
-		p := pods[w.rnd.Intn(len(pods))]
-		if _, ready := readySince(p); !ready {
+	if own := w.pods[rc.Name]; len(own) > 0 {
+		p := own[w.rnd.Intn(len(own))]
+		if !pods.Ready(p) {
 			readyFor(0)(p)
 			p.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.now)
 		}

@@ -6,6 +6,8 @@ import (
 
 	appsv1 "github.com/openshift/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"slipway.dev/slipway/reconciler/pods"
 )
 
 // Defaults of a rollout, OpenShift's own.
@@ -27,24 +29,12 @@ type Rollout struct {
 	// Others are all other versions, oldest first: what cancelled or failed rollouts left.
 	Others []*corev1.ReplicationController
 	// Pods counts each version's pods, by the version's name.
-	Pods map[string]PodCount
+	Pods map[string]pods.Count
 	// Hooks holds what became of hook pods that exist.
 	Hooks map[Moment]PodResult
 	// Deployer is what became of a Custom strategy's pod; empty: there is none.
 	Deployer PodResult
 	Now      time.Time
-}
-
-// PodCount counts the pods of one version.
-type PodCount struct {
-	// Live pods are neither over nor being deleted.
-	Live int32
-	// Leaving pods are being deleted, their containers may still run.
-	Leaving int32
-	// Available pods are live and have been ready for minReadySeconds.
-	Available int32
-	// Next is how long until a ready pod becomes available by the passing of time; 0: none will.
-	Next time.Duration
 }
 
 // PodResult is how far a pod that runs to its end is.

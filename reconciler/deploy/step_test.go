@@ -9,6 +9,8 @@ import (
 	appsv1 "github.com/openshift/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"slipway.dev/slipway/reconciler/pods"
 )
 
 func TestFenceposts(t *testing.T) {
@@ -55,14 +57,14 @@ func TestStep(t *testing.T) {
 		rc.Annotations[annotation] = noon.Add(-ago).Format(time.RFC3339Nano)
 		return rc
 	}
-	counts := func(pairs ...PodCount) map[string]PodCount {
-		m := map[string]PodCount{}
+	counts := func(pairs ...pods.Count) map[string]pods.Count {
+		m := map[string]pods.Count{}
 		for i, p := range pairs {
 			m[VersionName("web", int64(i+1))] = p
 		}
 		return m
 	}
-	full := PodCount{Live: 3, Available: 3}
+	full := pods.Count{Live: 3, Available: 3}
 	is := func(m Move) func(Move) bool { return func(got Move) bool { return reflect.DeepEqual(got, m) } }
 	waits := func(got Move) bool { return got.waiting() && got.After > 0 }
 	fails := func(text string) func(Move) bool {
@@ -86,42 +88,42 @@ func TestStep(t *testing.T) {
 		"the first one goes straight to full size": {
 			Rollout{To: version(t, 1, phaseRunning, 0)}, is(Move{Scale: []Scale{{"web-1", 3}}})},
 		"and waits for its pods": {
-			Rollout{To: version(t, 1, phaseRunning, 3), Pods: counts(PodCount{Live: 3, Available: 2})}, waits},
+			Rollout{To: version(t, 1, phaseRunning, 3), Pods: counts(pods.Count{Live: 3, Available: 2})}, waits},
 		"and is complete with them": {
 			Rollout{To: version(t, 1, phaseRunning, 3), Pods: counts(full)}, is(Move{Phase: phaseComplete})},
 		"no progress within the timeout fails": {
-			Rollout{To: version(t, 1, phaseRunning, 3), Pods: counts(PodCount{Live: 3}), Now: noon.Add(601 * time.Second)}, fails("timed out")},
+			Rollout{To: version(t, 1, phaseRunning, 3), Pods: counts(pods.Count{Live: 3}), Now: noon.Add(601 * time.Second)}, fails("timed out")},
 		"rolling scales up by the surge": {
 			Rollout{To: version(t, 2, phaseRunning, 0), From: version(t, 1, phaseComplete, 3), Pods: counts(full)}, is(Move{Scale: []Scale{{"web-2", 1}}})},
 		"rolling lets things settle": {
-			Rollout{To: noted(version(t, 2, phaseRunning, 1), annotationScaled, 0), From: version(t, 1, phaseComplete, 3), Pods: counts(full, PodCount{Live: 1, Available: 1})},
+			Rollout{To: noted(version(t, 2, phaseRunning, 1), annotationScaled, 0), From: version(t, 1, phaseComplete, 3), Pods: counts(full, pods.Count{Live: 1, Available: 1})},
 			is(Move{After: time.Second})},
 		"rolling waits for the new pod": {
-			Rollout{To: noted(version(t, 2, phaseRunning, 1), annotationScaled, 2*time.Second), From: version(t, 1, phaseComplete, 3), Pods: counts(full, PodCount{Live: 1})}, waits},
+			Rollout{To: noted(version(t, 2, phaseRunning, 1), annotationScaled, 2*time.Second), From: version(t, 1, phaseComplete, 3), Pods: counts(full, pods.Count{Live: 1})}, waits},
 		"rolling wakes when minReadySeconds are over": {
-			Rollout{To: noted(version(t, 2, phaseRunning, 1), annotationScaled, 2*time.Second), From: version(t, 1, phaseComplete, 3), Pods: counts(full, PodCount{Live: 1, Next: 4 * time.Second})},
+			Rollout{To: noted(version(t, 2, phaseRunning, 1), annotationScaled, 2*time.Second), From: version(t, 1, phaseComplete, 3), Pods: counts(full, pods.Count{Live: 1, Next: 4 * time.Second})},
 			is(Move{After: 4 * time.Second})},
 		"rolling takes an old one for it": {
-			Rollout{To: noted(version(t, 2, phaseRunning, 1), annotationScaled, 2*time.Second), From: version(t, 1, phaseComplete, 3), Pods: counts(full, PodCount{Live: 1, Available: 1})},
+			Rollout{To: noted(version(t, 2, phaseRunning, 1), annotationScaled, 2*time.Second), From: version(t, 1, phaseComplete, 3), Pods: counts(full, pods.Count{Live: 1, Available: 1})},
 			is(Move{Scale: []Scale{{"web-1", 2}}})},
 		"an old pod that is not gone yet takes up room": {
-			Rollout{To: version(t, 2, phaseRunning, 1), From: version(t, 1, phaseComplete, 2), Pods: counts(full, PodCount{Live: 1, Available: 1})}, waits},
+			Rollout{To: version(t, 2, phaseRunning, 1), From: version(t, 1, phaseComplete, 2), Pods: counts(full, pods.Count{Live: 1, Available: 1})}, waits},
 		"old pods that are not available go first": {
 			Rollout{To: noted(version(t, 2, phaseRunning, 1), annotationScaled, 2*time.Second), From: version(t, 1, phaseComplete, 3),
-				Pods: counts(PodCount{Live: 3, Available: 2}, PodCount{Live: 1, Available: 1})},
+				Pods: counts(pods.Count{Live: 3, Available: 2}, pods.Count{Live: 1, Available: 1})},
 			is(Move{Scale: []Scale{{"web-1", 2}}})},
 		"what a cancelled rollout left serves until it is replaced": {
 			Rollout{Strategy: rollingWith(appsv1.RollingDeploymentStrategyParams{MaxSurge: ptr("1"), MaxUnavailable: ptr("0")}),
 				To: version(t, 3, phaseRunning, 0), From: version(t, 1, phaseComplete, 1), Others: []*corev1.ReplicationController{version(t, 2, phaseFailed, 2)},
-				Pods: counts(PodCount{Live: 1, Available: 1}, PodCount{Live: 2, Available: 2}, PodCount{})},
+				Pods: counts(pods.Count{Live: 1, Available: 1}, pods.Count{Live: 2, Available: 2}, pods.Count{})},
 			is(Move{Scale: []Scale{{"web-3", 1}}})},
 		"rolling is complete when all is new": {
-			Rollout{To: version(t, 2, phaseRunning, 3), From: version(t, 1, phaseComplete, 0), Pods: counts(PodCount{}, full)}, is(Move{Phase: phaseComplete})},
+			Rollout{To: version(t, 2, phaseRunning, 3), From: version(t, 1, phaseComplete, 0), Pods: counts(pods.Count{}, full)}, is(Move{Phase: phaseComplete})},
 		"recreate ends the old": {
 			Rollout{Strategy: recreateWith(appsv1.RecreateDeploymentStrategyParams{}), To: version(t, 2, phaseRunning, 0), From: version(t, 1, phaseComplete, 3), Pods: counts(full)},
 			is(Move{Scale: []Scale{{"web-1", 0}}})},
 		"recreate waits for the old to be gone": {
-			Rollout{Strategy: recreateWith(appsv1.RecreateDeploymentStrategyParams{}), To: version(t, 2, phaseRunning, 0), From: version(t, 1, phaseComplete, 0), Pods: counts(PodCount{Leaving: 1})}, waits},
+			Rollout{Strategy: recreateWith(appsv1.RecreateDeploymentStrategyParams{}), To: version(t, 2, phaseRunning, 0), From: version(t, 1, phaseComplete, 0), Pods: counts(pods.Count{Leaving: 1})}, waits},
 		"recreate runs the mid hook between": {
 			Rollout{Strategy: recreateWith(appsv1.RecreateDeploymentStrategyParams{Mid: pre}), To: version(t, 2, phaseRunning, 0), From: version(t, 1, phaseComplete, 0)},
 			hookAt(Mid, pre, false)},
@@ -129,10 +131,10 @@ func TestStep(t *testing.T) {
 			Rollout{Strategy: recreateWith(appsv1.RecreateDeploymentStrategyParams{}), To: version(t, 2, phaseRunning, 0), From: version(t, 1, phaseComplete, 0)},
 			is(Move{Scale: []Scale{{"web-2", 1}}})},
 		"recreate accepts it": {
-			Rollout{Strategy: recreateWith(appsv1.RecreateDeploymentStrategyParams{}), To: version(t, 2, phaseRunning, 1), From: version(t, 1, phaseComplete, 0), Pods: counts(PodCount{}, PodCount{Live: 1, Available: 1})},
+			Rollout{Strategy: recreateWith(appsv1.RecreateDeploymentStrategyParams{}), To: version(t, 2, phaseRunning, 1), From: version(t, 1, phaseComplete, 0), Pods: counts(pods.Count{}, pods.Count{Live: 1, Available: 1})},
 			is(Move{Scale: []Scale{{"web-2", 3}}})},
 		"recreate is complete with all": {
-			Rollout{Strategy: recreateWith(appsv1.RecreateDeploymentStrategyParams{}), To: version(t, 2, phaseRunning, 3), From: version(t, 1, phaseComplete, 0), Pods: counts(PodCount{}, full)},
+			Rollout{Strategy: recreateWith(appsv1.RecreateDeploymentStrategyParams{}), To: version(t, 2, phaseRunning, 3), From: version(t, 1, phaseComplete, 0), Pods: counts(pods.Count{}, full)},
 			is(Move{Phase: phaseComplete})},
 		"the pre hook comes before all": {
 			Rollout{Strategy: rollingWith(appsv1.RollingDeploymentStrategyParams{Pre: pre}), To: version(t, 1, phaseRunning, 0)}, hookAt(Pre, pre, false)},
@@ -154,7 +156,7 @@ func TestStep(t *testing.T) {
 		"a failed post hook fails the rollout": {
 			Rollout{Strategy: rollingWith(appsv1.RollingDeploymentStrategyParams{Post: pre}), To: version(t, 1, phaseRunning, 3), Pods: counts(full), Hooks: map[Moment]PodResult{Post: {Phase: corev1.PodFailed}}}, fails("post hook")},
 		"while the post hook runs the middle is not looked at": {
-			Rollout{Strategy: rollingWith(appsv1.RollingDeploymentStrategyParams{Post: pre}), To: version(t, 1, phaseRunning, 3), Pods: counts(PodCount{}), Hooks: map[Moment]PodResult{Post: {Phase: corev1.PodSucceeded}}}, is(Move{Moment: Post, Over: true})},
+			Rollout{Strategy: rollingWith(appsv1.RollingDeploymentStrategyParams{Post: pre}), To: version(t, 1, phaseRunning, 3), Pods: counts(pods.Count{}), Hooks: map[Moment]PodResult{Post: {Phase: corev1.PodSucceeded}}}, is(Move{Moment: Post, Over: true})},
 		"custom starts its pod":  {Rollout{Strategy: custom, To: version(t, 1, phaseNew, 0)}, is(Move{Deploy: true})},
 		"custom hands over":      {Rollout{Strategy: custom, To: version(t, 1, phaseNew, 0), Deployer: PodResult{Phase: corev1.PodPending}}, is(Move{Phase: appsv1.DeploymentStatusPending})},
 		"custom runs":            {Rollout{Strategy: custom, To: version(t, 1, appsv1.DeploymentStatusPending, 0), Deployer: PodResult{Phase: corev1.PodRunning}}, is(Move{Phase: phaseRunning})},

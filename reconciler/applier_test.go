@@ -21,3 +21,23 @@ func (m many) ApplyMany(ctx context.Context, objects []*unstructured.Unstructure
 	}
 	return out
 }
+
+func (m many) Prepare(ctx context.Context, objects []*unstructured.Unstructured, o client.ApplyOptions) []reconciler.Prepared {
+	out := make([]reconciler.Prepared, len(objects))
+	for i, p := range m.Client.Prepare(ctx, objects, o) {
+		out[i] = reconciler.Prepared{Before: p.Before, Changed: p.Changed, Err: p.Err, After: p.After, Handle: p}
+	}
+	return out
+}
+
+func (m many) Commit(ctx context.Context, handles []any) []reconciler.Committed {
+	prepared := make([]*state.Prepared, len(handles))
+	for i, h := range handles {
+		prepared[i] = h.(*state.Prepared)
+	}
+	out := make([]reconciler.Committed, len(handles))
+	for i, r := range m.Client.Commit(ctx, prepared) {
+		out[i] = reconciler.Committed(r)
+	}
+	return out
+}

@@ -47,15 +47,18 @@ const applyTries = 10
 func (p *planner) applySteps(ctx context.Context, steps []Step) error {
 	var failed []error
 	for try := 0; len(steps) > 0; try++ {
-		objects := make([]*unstructured.Unstructured, len(steps))
+		pieces := make([]piece, len(steps))
 		for i, s := range steps {
 			var err error
-			if objects[i], err = p.onto(ctx, s, try > 0); err != nil {
+			if pieces[i].object, err = p.onto(ctx, s, try > 0); err != nil {
 				return fmt.Errorf("apply %s: %w", s.Object, err)
+			}
+			if try == 0 && pieces[i].object == s.desired {
+				pieces[i].prepared = s.prepared
 			}
 		}
 		var again []Step
-		for i, got := range p.target.apply(ctx, objects) {
+		for i, got := range p.target.apply(ctx, pieces) {
 			switch s := steps[i]; {
 			case apierrors.IsConflict(got.err) && try+1 < applyTries:
 				again = append(again, s)
@@ -104,11 +107,11 @@ func (p *planner) onto(ctx context.Context, s Step, moved bool) (*unstructured.U
 
 // applied remembers that an object is as planned.
 func (p *planner) applied(s Step, got outcome) {
-	if got.after == nil || s.app.Name == "" {
+	if s.app.Name == "" {
 		return
 	}
-	p.memory.of(s.app).equal(s.ref, s.hash, got.after)
-	if version, ok := live.Version(got.after.GetResourceVersion()); ok {
+	p.memory.of(s.app).equal(s.ref, s.hash, got.version)
+	if version, ok := live.Version(got.version); ok {
 		p.index.Wrote(s.ref.GroupKind(), s.ref.key(), version)
 	}
 }

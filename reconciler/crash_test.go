@@ -101,9 +101,6 @@ func (s mortalStatus) Patch(ctx context.Context, o client.Object, p client.Patch
 
 // ApplyMany applies one object after the other, so that death may come between any two.
 func (m *mortal) ApplyMany(ctx context.Context, objects []*unstructured.Unstructured, o client.ApplyOptions) []reconciler.Applied {
-	if len(o.DryRun) > 0 && !m.dead {
-		return many{m.state}.ApplyMany(ctx, objects, o)
-	}
 	out := make([]reconciler.Applied, len(objects))
 	for i, one := range objects {
 		err := m.write("apply "+one.GetName(), func() error {
@@ -112,6 +109,31 @@ func (m *mortal) ApplyMany(ctx context.Context, objects []*unstructured.Unstruct
 		})
 		if err != nil {
 			out[i] = reconciler.Applied{Err: err}
+		}
+	}
+	return out
+}
+
+func (m *mortal) Prepare(ctx context.Context, objects []*unstructured.Unstructured, o client.ApplyOptions) []reconciler.Prepared {
+	out := many{m.state}.Prepare(ctx, objects, o)
+	for i := range out {
+		if m.dead {
+			out[i] = reconciler.Prepared{Err: errDied}
+		}
+	}
+	return out
+}
+
+// Commit carries out one object after the other.
+func (m *mortal) Commit(ctx context.Context, handles []any) []reconciler.Committed {
+	out := make([]reconciler.Committed, len(handles))
+	for i, h := range handles {
+		err := m.write("apply", func() error {
+			out[i] = many{m.state}.Commit(ctx, []any{h})[0]
+			return out[i].Err
+		})
+		if err != nil {
+			out[i] = reconciler.Committed{Err: err}
 		}
 	}
 	return out

@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"slipway.dev/slipway/api"
@@ -123,12 +122,9 @@ func (k *known) holds(x *live.Index, ref inventoryRef, hash live.Hash) bool {
 	return s.Known && s.Changed <= v.version
 }
 
-// equal notes that an object is as desired, as of o's resourceVersion.
-func (k *known) equal(ref inventoryRef, hash live.Hash, o *unstructured.Unstructured) {
-	if o == nil {
-		return
-	}
-	if version, ok := live.Version(o.GetResourceVersion()); ok {
+// equal notes that an object is as desired, as of a resourceVersion.
+func (k *known) equal(ref inventoryRef, hash live.Hash, resourceVersion string) {
+	if version, ok := live.Version(resourceVersion); ok {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.verdicts[ref] = verdict{hash: hash, version: version}

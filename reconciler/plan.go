@@ -54,6 +54,8 @@ type Step struct {
 	hash live.Hash
 	// policy is what its annotations ask for.
 	policy policy
+	// prepared is what comparing left for the apply; nil: nothing.
+	prepared any
 }
 
 // Plan is what applying an application at a revision would do.

@@ -185,11 +185,11 @@ func (p *planner) addStep(app *v1alpha1.Application, c candidate, got outcome, k
 	step := p.step(app, c, got)
 	switch got.action {
 	case ssa.CreatedAction:
-		step.Action = Create
+		step.Action, step.prepared = Create, got.prepared
 	case ssa.ConfiguredAction:
-		step.Action, step.Fields = Change, maskFields(c.shaped, diffFields(got.before, got.after))
+		step.Action, step.prepared, step.Fields = Change, got.prepared, maskFields(c.shaped, diffFields(got.before, got.after))
 	default:
-		known.equal(c.ref, c.hash, got.before)
+		known.equal(c.ref, c.hash, got.before.GetResourceVersion())
 		out.Unchanged++
 		return nil
 	}

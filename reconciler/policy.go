@@ -160,7 +160,7 @@ func (p *planner) byPolicy(ctx context.Context, moved []candidate, known *known,
 			out.inventory = slices.DeleteFunc(out.inventory, func(r inventoryRef) bool { return r == c.ref })
 			continue
 		}
-		known.equal(c.ref, c.hash, live)
+		known.equal(c.ref, c.hash, live.GetResourceVersion())
 	}
 	return kept, nil
 }

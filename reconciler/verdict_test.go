@@ -33,6 +33,24 @@ func (b inBatches) ApplyMany(ctx context.Context, objects []*unstructured.Unstru
 	return out
 }
 
+func (b inBatches) Prepare(ctx context.Context, objects []*unstructured.Unstructured, o client.ApplyOptions) []Prepared {
+	var out []Prepared
+	for _, p := range b.Client.Prepare(ctx, objects, o) {
+		out = append(out, Prepared{Before: p.Before, Changed: p.Changed, Err: p.Err, After: p.After, Handle: p})
+	}
+	return out
+}
+
+func (b inBatches) Commit(ctx context.Context, handles []any) []Committed {
+	var out []Committed
+	for _, h := range handles {
+		for _, r := range b.Client.Commit(ctx, []*state.Prepared{h.(*state.Prepared)}) {
+			out = append(out, Committed(r))
+		}
+	}
+	return out
+}
+
 // rig holds the planner that remembers against one that asks fluxcd/pkg/ssa about everything.
 type rig struct {
 	*testing.T

@@ -57,15 +57,35 @@ func (c *Client) ApplyMany(ctx context.Context, objects []*unstructured.Unstruct
 		}
 		return results
 	}
-	var first, again []*application
-	seen := map[string]bool{}
+	all := make([]application, len(objects))
 	for i, obj := range objects {
-		a := &application{c: c, from: obj, result: &results[i], force: o.Force != nil && *o.Force}
-		a.w = write{verb: "patch", dryRun: dry, manager: o.FieldManager}
-		if a.w.target, a.result.Err = c.locate(obj); a.result.Err != nil {
-			continue
+		all[i] = application{c: c, from: obj, result: &results[i], force: o.Force != nil && *o.Force}
+		all[i].w = write{verb: "patch", dryRun: dry, manager: o.FieldManager}
+	}
+	c.applyAll(ctx, all)
+	return results
+}
+
+func (c *Client) applyAll(ctx context.Context, all []application) {
+	var located []*application
+	for i := range all {
+		a := &all[i]
+		if a.w.target, a.result.Err = c.locate(a.from); a.result.Err == nil {
+			located = append(located, a)
 		}
-		// Events are written with a lease, and have no merge that would be worth a batch.
+	}
+	first, again := together(located)
+	eachBatch(first, func(batch []*application) { c.applyBatch(ctx, batch) })
+	for _, a := range again {
+		a.alone(ctx)
+	}
+}
+
+// together tells what may share transactions from what is applied afterwards, one at a time: what is
+// given again, and Events, which are written with a lease.
+func together(all []*application) (first, again []*application) {
+	seen := make(map[string]bool, len(all))
+	for _, a := range all {
 		if seen[a.w.key] || a.w.Kind.Kind == "Event" {
 			again = append(again, a)
 			continue
@@ -73,11 +93,7 @@ func (c *Client) ApplyMany(ctx context.Context, objects []*unstructured.Unstruct
 		seen[a.w.key] = true
 		first = append(first, a)
 	}
-	eachBatch(first, func(batch []*application) { c.applyBatch(ctx, batch) })
-	for _, a := range again {
-		a.alone(ctx)
-	}
-	return results
+	return first, again
 }
 
 // eachBatch calls do for slices of all, several at once.
@@ -109,6 +125,10 @@ type application struct {
 	force  bool
 	result *ApplyResult
 	live   *unstructured.Unstructured
+	// bare: nobody wants the object as it is stored afterwards, only its revision.
+	bare bool
+	// stored is the revision of what is stored in the end.
+	stored int64
 	settled
 }
 
@@ -177,6 +197,11 @@ func (a *application) manifest() (*unstructured.Unstructured, error) {
 
 // done fills in the result of what is stored, or would be, at rev.
 func (a *application) done(rev int64) {
+	a.stored = rev
+	if a.bare {
+		*a.result = ApplyResult{Before: a.live, Changed: a.rev == 0 || !bytes.Equal(a.before, a.after)}
+		return
+	}
 	if a.rev != 0 && bytes.Equal(a.before, a.after) {
 		*a.result = ApplyResult{Object: a.live, Before: a.live}
 		return
@@ -189,8 +214,7 @@ func (a *application) done(rev int64) {
 	*a.result = ApplyResult{Object: obj, Before: a.live, Changed: true}
 }
 
-// applyBatch reads the objects of a batch at once, and writes those that change in as few transactions
-// as their size allows.
+// applyBatch reads the objects of a batch at once, and writes those that change.
 func (c *Client) applyBatch(ctx context.Context, batch []*application) {
 	kvs, err := c.getAll(ctx, batch)
 	if err != nil {
@@ -200,11 +224,19 @@ func (c *Client) applyBatch(ctx context.Context, batch []*application) {
 		return
 	}
 	var writes []*application
-	size := 0
 	for i, a := range batch {
-		if !a.settle(ctx, kvs[i]) {
-			continue
+		if a.settle(ctx, kvs[i]) {
+			writes = append(writes, a)
 		}
+	}
+	c.commitAll(ctx, writes)
+}
+
+// commitAll writes settled changes in as few transactions as their size allows.
+func (c *Client) commitAll(ctx context.Context, all []*application) {
+	var writes []*application
+	size := 0
+	for _, a := range all {
 		n := len(a.w.key) + len(a.op.ValueBytes())
 		if size+n > batchBytes {
 			c.commit(ctx, writes)

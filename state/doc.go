@@ -16,7 +16,8 @@
 // named the resourceVersion that it had seen: then the caller gets a Conflict.
 //
 // ApplyMany does the same for many objects at once (applymany.go), with a shortcut for those that are new or
-// unchanged (shortcut.go). The objects of one of its transactions share a resourceVersion.
+// unchanged (shortcut.go). The objects of one of its transactions share a resourceVersion. Prepare works out
+// the same and Commit carries it out (prepare.go), so that a plan is not worked out again when it is applied.
 //
 // # Watches
 //

@@ -101,9 +101,10 @@ type settled struct {
 	before, after []byte
 	// rev is the revision that before was written at; 0: there is no object.
 	rev int64
-	// op carries the change out, if writes: a write without effect and a dry run have nothing to do.
-	op     clientv3.Op
-	writes bool
+	// op carries the change out, if moves: a write without effect has nothing to do. A dry run does not
+	// write what moves.
+	op            clientv3.Op
+	moves, writes bool
 }
 
 // current is what there is, of a write that has not been settled yet.
@@ -138,7 +139,7 @@ func (c *Client) settle(ctx context.Context, w write, s settled) (settled, error
 		s.op = clientv3.OpDelete(w.key)
 	case bytes.Equal(s.before, s.after):
 		return s, nil
-	case w.dryRun:
+	case w.dryRun && w.Kind.Kind == "Event":
 	case w.Kind.Kind == "Event":
 		lease, err := c.events.next(ctx)
 		if err != nil {
@@ -148,7 +149,7 @@ func (c *Client) settle(ctx context.Context, w write, s settled) (settled, error
 	default:
 		s.op = clientv3.OpPut(w.key, string(c.stored(w.kindInfo, w.key, s.after)))
 	}
-	s.writes = !w.dryRun
+	s.moves, s.writes = true, !w.dryRun
 	return s, nil
 }
 

@@ -34,6 +34,26 @@ func (a applier) ApplyMany(ctx context.Context, objects []*unstructured.Unstruct
 	return out
 }
 
+func (a applier) Prepare(ctx context.Context, objects []*unstructured.Unstructured, o client.ApplyOptions) []reconciler.Prepared {
+	out := make([]reconciler.Prepared, len(objects))
+	for i, p := range a.Client.Prepare(ctx, objects, o) {
+		out[i] = reconciler.Prepared{Before: p.Before, Changed: p.Changed, Err: p.Err, After: p.After, Handle: p}
+	}
+	return out
+}
+
+func (a applier) Commit(ctx context.Context, handles []any) []reconciler.Committed {
+	prepared := make([]*state.Prepared, len(handles))
+	for i, h := range handles {
+		prepared[i], _ = h.(*state.Prepared)
+	}
+	out := make([]reconciler.Committed, len(handles))
+	for i, r := range a.Client.Commit(ctx, prepared) {
+		out[i] = reconciler.Committed(r)
+	}
+	return out
+}
+
 type sink struct{ image.Sink }
 
 func (s sink) Pushed(ctx context.Context, p registry.Push) error {

@@ -6,6 +6,7 @@ import (
 	appsv1 "github.com/openshift/api/apps/v1"
 	buildv1 "github.com/openshift/api/build/v1"
 	imagev1 "github.com/openshift/api/image/v1"
+	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
@@ -99,6 +100,7 @@ var kinds = []Kind{
 	kind(batchv1.SchemeGroupVersion, "Job", "jobs", StageWorkload),
 	kind(batchv1.SchemeGroupVersion, "CronJob", "cronjobs", StageWorkload, "cj"),
 	kind(corev1.SchemeGroupVersion, "Node", "nodes", StageWorkload, "no").cluster().made(),
+	kind(networkv1.GroupVersion, "HostSubnet", "hostsubnets", StageWorkload).cluster().made(),
 	kind(corev1.SchemeGroupVersion, "Event", "events", StageWorkload, "ev").made(),
 }
 

@@ -9,6 +9,7 @@ import (
 	appsv1 "github.com/openshift/api/apps/v1"
 	buildv1 "github.com/openshift/api/build/v1"
 	imagev1 "github.com/openshift/api/image/v1"
+	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
@@ -99,6 +100,7 @@ func ruleTable() map[reflect.Type]rule {
 	set(ruleFor(batch, subdomain, defaultJob, validateJob, updateJob))
 	set(ruleFor(batch, cronJobName, defaultCronJob, validateCronJob, nil))
 	set(ruleFor[*corev1.Node](core, subdomain, nil, validateNode, nil))
+	set(ruleFor(networkv1.GroupName, subdomain, defaultHostSubnet, validateHostSubnet, updateHostSubnet))
 	set(ruleFor[*corev1.Event](core, subdomain, nil, nil, nil))
 	return t
 }

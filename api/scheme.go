@@ -6,6 +6,7 @@ import (
 	appsv1 "github.com/openshift/api/apps/v1"
 	buildv1 "github.com/openshift/api/build/v1"
 	imagev1 "github.com/openshift/api/image/v1"
+	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
@@ -29,7 +30,7 @@ var Scheme = sync.OnceValue(func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, batchv1.AddToScheme, rbacv1.AddToScheme, policyv1.AddToScheme, schedulingv1.AddToScheme,
-		appsv1.Install, buildv1.Install, imagev1.Install, projectv1.Install, routev1.Install, templatev1.Install,
+		appsv1.Install, buildv1.Install, imagev1.Install, networkv1.Install, projectv1.Install, routev1.Install, templatev1.Install,
 		v1alpha1.AddToScheme,
 	} {
 		utilruntime.Must(add(s))

@@ -8,6 +8,7 @@ import (
 	appsfields "github.com/openshift/client-go/apps/applyconfigurations"
 	buildfields "github.com/openshift/client-go/build/applyconfigurations"
 	imagefields "github.com/openshift/client-go/image/applyconfigurations"
+	networkfields "github.com/openshift/client-go/network/applyconfigurations"
 	projectfields "github.com/openshift/client-go/project/applyconfigurations"
 	routefields "github.com/openshift/client-go/route/applyconfigurations"
 	templatefields "github.com/openshift/client-go/template/applyconfigurations"
@@ -59,6 +60,8 @@ func schemaOf(group string) (managedfields.TypeConverter, error) {
 		return buildfields.NewTypeConverter(s), nil
 	case "image.openshift.io":
 		return imagefields.NewTypeConverter(s), nil
+	case "network.openshift.io":
+		return networkfields.NewTypeConverter(s), nil
 	case "project.openshift.io":
 		return projectfields.NewTypeConverter(s), nil
 	case "route.openshift.io":

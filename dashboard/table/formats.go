@@ -4,6 +4,7 @@ import (
 	appsv1 "github.com/openshift/api/apps/v1"
 	buildv1 "github.com/openshift/api/build/v1"
 	imagev1 "github.com/openshift/api/image/v1"
+	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
@@ -46,6 +47,7 @@ var formats = map[schema.GroupKind]format{
 	group(buildv1.GroupName, "Build"):               formatOf(columns("Name", "Type", "From", "Status", "Started", "Duration", "", "Commit", "Image"), buildCells),
 	group(imagev1.GroupName, "ImageStream"):         formatOf(columns("Name", "Image Repository", "Tags", "Updated"), imageStreamCells),
 	group(imagev1.GroupName, "Image"):               formatOf(columns("Name", "Image Reference", "Age"), imageCells),
+	group(networkv1.GroupName, "HostSubnet"):        formatOf(columns("Name", "Host", "Host IP", "Subnet", "Egress CIDRs", "Egress IPs"), hostSubnetCells),
 	group(projectv1.GroupName, "Project"):           formatOf(columns("Name", "Display Name", "Status", "Age"), projectCells),
 	group(routev1.GroupName, "Route"):               formatOf(columns("Name", "Host/Port", "Path", "Services", "Port", "Termination", "Wildcard"), routeCells),
 	group(templatev1.GroupName, "Template"):         formatOf(columns("Name", "Description", "Parameters", "Objects"), templateCells),

@@ -1,0 +1,13 @@
+package table
+
+import (
+	"fmt"
+	"time"
+
+	networkv1 "github.com/openshift/api/network/v1"
+)
+
+// hostSubnetCells are the columns that oc shows.
+func hostSubnetCells(h *networkv1.HostSubnet, _ time.Time) []any {
+	return []any{h.Name, h.Host, h.HostIP, h.Subnet, fmt.Sprint(h.EgressCIDRs), fmt.Sprint(h.EgressIPs)}
+}

@@ -37,8 +37,8 @@ func validateGitRepository(r *v1alpha1.GitRepository) field.ErrorList {
 	if r.Spec.Depth < 0 {
 		errs = append(errs, field.Invalid(p.Child("depth"), r.Spec.Depth, "must not be negative"))
 	}
-	if r.Spec.LFS {
-		errs = append(errs, field.Invalid(p.Child("lfs"), true, "content in git LFS is not read: keep what is rendered in git itself"))
+	if r.Spec.LFS && !strings.HasPrefix(r.Spec.URL, "https://") && !strings.HasPrefix(r.Spec.URL, "http://") {
+		errs = append(errs, field.Invalid(p.Child("lfs"), true, "content in git LFS is read over https only"))
 	}
 	for i, name := range r.Spec.Projects {
 		errs = append(errs, named(p.Child("projects").Index(i), name, validation.IsDNS1123Label)...)

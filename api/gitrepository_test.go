@@ -13,7 +13,8 @@ func TestGitRepositoriesThatAreRefused(t *testing.T) {
 		"": func(s *v1alpha1.GitRepositorySpec) {
 			s.URL, s.Depth, s.RecurseSubmodules = "git://h.example/x", 3, true
 		},
-		"spec.lfs":       func(s *v1alpha1.GitRepositorySpec) { s.LFS = true },
+		"spec.lfs":       func(s *v1alpha1.GitRepositorySpec) { s.URL, s.LFS = "ssh://git@h.example/x", true },
+		"over https":     func(s *v1alpha1.GitRepositorySpec) { s.URL, s.LFS = "/srv/git/x", true },
 		"spec.depth":     func(s *v1alpha1.GitRepositorySpec) { s.Depth = -1 },
 		"scheme ftp":     func(s *v1alpha1.GitRepositorySpec) { s.URL = "ftp://h.example/x" },
 		"not hold cred":  func(s *v1alpha1.GitRepositorySpec) { s.URL = "git://robot@h.example/x" },

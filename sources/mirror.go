@@ -17,6 +17,8 @@ type Mirror struct {
 	owner   *Mirrors
 	dir     string
 	objects *objects
+	// lfs has the content of the LFS pointers that were followed.
+	lfs *lfsStore
 	// depth is how many commits of history a fetch brings; 0: all.
 	depth int
 
@@ -28,9 +30,9 @@ type Mirror struct {
 	refs refs
 	// extra are full names outside of refs/heads and refs/tags that somebody asked for.
 	extra map[string]bool
-	// lastStart and lastErr describe the last complete look.
 	// borrowed is when somebody other than a GitRepository opened it.
-	borrowed  time.Time
+	borrowed time.Time
+	// lastStart and lastErr describe the last complete look.
 	lastStart time.Time
 	lastErr   error
 }
@@ -75,7 +77,7 @@ func openMirror(owner *Mirrors, dir string, l Location, depth int) (*Mirror, err
 	if store.shallows.all, err = readShallows(dir); err != nil {
 		return nil, errors.Join(err, store.close())
 	}
-	return &Mirror{owner: owner, dir: dir, depth: depth, refs: known, objects: store, network: make(chan struct{}, 1), extra: map[string]bool{}}, nil
+	return &Mirror{owner: owner, dir: dir, depth: depth, refs: known, objects: store, lfs: &lfsStore{dir: filepath.Join(dir, "lfs")}, network: make(chan struct{}, 1), extra: map[string]bool{}}, nil
 }
 
 // current is what the references were at the last good look.

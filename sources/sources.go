@@ -161,17 +161,21 @@ const longestLook = 10 * time.Minute
 
 // fetch looks with the repository's timeout.
 func (p place) fetch(ctx context.Context, also ...string) error {
-	limit := 60 * time.Second
-	if p.repo != nil && p.repo.Spec.Timeout != nil && p.repo.Spec.Timeout.Duration > 0 {
-		limit = p.repo.Spec.Timeout.Duration
-	}
-	ctx, cancel := context.WithTimeout(ctx, min(limit, longestLook))
+	ctx, cancel := context.WithTimeout(ctx, p.patience())
 	defer cancel()
 	return p.mirror.Fetch(ctx, p.location, p.creds, also...)
 }
 
-// revision is t as the repository's settings show it. Submodules that are read and not
-// here yet are fetched.
+// patience is the repository's timeout.
+func (p place) patience() time.Duration {
+	if p.repo != nil && p.repo.Spec.Timeout != nil && p.repo.Spec.Timeout.Duration > 0 {
+		return min(p.repo.Spec.Timeout.Duration, longestLook)
+	}
+	return 60 * time.Second
+}
+
+// revision is t as the repository's settings show it. Submodules, and content in LFS, that
+// are read and not here yet are fetched.
 func (p place) revision(ctx context.Context, t target) (api.Revision, error) {
 	ignore, recurse := "", true // a build's source is all that is there
 	if p.repo != nil {
@@ -182,12 +186,24 @@ func (p place) revision(ctx context.Context, t target) (api.Revision, error) {
 	}
 	v := newView(ignore)
 	v.pointers = p.repo == nil
+	if p.repo != nil && p.repo.Spec.LFS {
+		v.lfs = p.mirror.lfs
+	}
 	rev, err := p.mirror.revision(p.location, t, v)
-	if err != nil || !recurse {
+	if err != nil {
 		return rev, err
 	}
+	tree := rev.Tree.(treeFS)
+	if v.lfs != nil {
+		if err := p.fetchLFS(ctx, tree); err != nil {
+			return rev, err
+		}
+	}
+	if !recurse {
+		return rev, nil
+	}
 	v.modules = map[string]module{}
-	return rev, gatherer{p, v}.gather(ctx, rev.Tree.(treeFS), p.location, 0)
+	return rev, gatherer{p, v}.gather(ctx, tree, p.location, 0)
 }
 
 // Revision is a repository's last good revision: the one that its status names. It

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 
@@ -34,6 +35,8 @@ type view struct {
 	modules map[string]module
 	// pointers says that git LFS pointers are read as they are.
 	pointers bool
+	// lfs has the content of git LFS pointers; nil: they are refused.
+	lfs *lfsStore
 }
 
 func newView(ignore string) *view {
@@ -69,6 +72,9 @@ func (v *view) marks() string {
 	if v.modules != nil {
 		marks += "+submodules"
 	}
+	if v.lfs != nil {
+		marks += "+lfs"
+	}
 	return marks
 }
 
@@ -81,11 +87,26 @@ const maxPointer = 1024
 // pointer is how every git LFS pointer begins.
 var pointer = []byte("version https://git-lfs.github.com/spec/v1\n")
 
-// smudge refuses pointers: who reads one as if it were the content goes wrong quietly.
-// Without a view, and for builds, a file is what git holds.
+// smudge puts the content in the place of a pointer, or refuses it: who reads one as if it
+// were the content goes wrong quietly. Without a view, and for builds, a file is what git holds.
 func (v *view) smudge(n node, content []byte) ([]byte, error) {
 	if v == nil || v.pointers || len(content) > maxPointer || !bytes.HasPrefix(content, pointer) {
 		return content, nil
 	}
-	return nil, unread("%w is not read: keep %s in git itself, or away from what is rendered", ErrLFS, strings.Join(n.path, "/"))
+	name := strings.Join(n.path, "/")
+	if v.lfs == nil {
+		return nil, unread("%w is not read: set spec.lfs of the GitRepository, or keep %s in git itself, or away from what is rendered", ErrLFS, name)
+	}
+	p, ok := parsePointer(content)
+	if !ok {
+		return nil, unread("%w: %s is a pointer that cannot be read", ErrLFS, name)
+	}
+	content, err := v.lfs.read(p)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, unread("%w: that of %s is not here: pointers in submodules are not followed", ErrLFS, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrLFS, name, err)
+	}
+	return content, nil
 }

@@ -41,8 +41,9 @@ type GitRepositorySpec struct {
 	// RecurseSubmodules reads submodules, too. By default a tree that holds one is refused
 	// where something reads it.
 	RecurseSubmodules bool `json:"recurseSubmodules,omitempty"`
-	// LFS must be left out: content in git LFS is not read, and a pointer to it is refused
-	// where something reads it.
+	// LFS reads content in git LFS, over https: up to 1,000 files of a commit, of 64 MiB each
+	// and 512 MiB together. By default a pointer to such content is refused where something
+	// reads it. Pointers in submodules always are.
 	LFS bool `json:"lfs,omitempty"`
 	// Depth limits how many commits of history are fetched; default 0: all of it.
 	Depth int `json:"depth,omitempty"`

@@ -79,7 +79,8 @@ func validatePodSpec(s *corev1.PodSpec, imageless map[string]bool, p *field.Path
 		}
 	}
 	errs = append(errs, validatePlacement(s, p)...)
-	return append(errs, validatePodIsolation(s, p)...)
+	errs = append(errs, validatePodIsolation(s, p)...)
+	return append(errs, validateServed(s, p)...)
 }
 
 const refused = "is refused: pods may not reach the host"

@@ -150,6 +150,8 @@ func validateProjected(v *corev1.ProjectedVolumeSource, p *field.Path) field.Err
 			errs = append(errs, validateItems(s.ConfigMap.Items, nil, at.Child("configMap"))...)
 		case s.DownwardAPI != nil:
 			errs = append(errs, validateDownward(s.DownwardAPI.Items, at.Child("downwardAPI"))...)
+		case s.ServiceAccountToken != nil:
+			errs = append(errs, field.Forbidden(at.Child("serviceAccountToken"), "pods get no tokens: the API takes no writes, and reading needs no account"))
 		default:
 			errs = append(errs, field.NotSupported(at, set[0], []string{"configMap", "downwardAPI", "secret"}))
 		}

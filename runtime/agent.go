@@ -88,6 +88,8 @@ type memory struct {
 	stopping map[string]time.Time
 	failures map[string]Failure
 	wanted   map[string]time.Time
+	// messages are the termination messages of containers, by id.
+	messages map[string]string
 	attached string
 	address  netip.Addr
 }
@@ -199,7 +201,7 @@ func (a *Agent) remember(uid types.UID, f func(*memory)) {
 	defer a.mu.Unlock()
 	m := a.memories[uid]
 	if m == nil {
-		m = &memory{stopping: map[string]time.Time{}, failures: map[string]Failure{}, wanted: map[string]time.Time{}}
+		m = &memory{stopping: map[string]time.Time{}, failures: map[string]Failure{}, wanted: map[string]time.Time{}, messages: map[string]string{}}
 		a.memories[uid] = m
 	}
 	f(m)

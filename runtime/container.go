@@ -26,6 +26,7 @@ const (
 	LabelBackoff    = "slipway.dev/backoff"
 	LabelGrace      = "slipway.dev/grace"
 	LabelGeneration = "slipway.dev/generation"
+	LabelMessage    = "slipway.dev/message-policy"
 )
 
 // Kind says what a container is in its pod.
@@ -72,6 +73,12 @@ type Container struct {
 	Error      string
 	StartedAt  time.Time
 	FinishedAt time.Time
+	// Message is what it left to say when it ended; see [corev1.Container]'s
+	// terminationMessagePath.
+	Message string
+	// MessagePolicy says where it is looked for.
+	MessagePolicy string
+
 	Image      string
 	ImageID    string
 	StopSignal string
@@ -89,6 +96,7 @@ func observed(c container.InspectResponse) Container {
 		PID: c.State.Pid, ExitCode: int32(c.State.ExitCode), OOMKilled: c.State.OOMKilled, Error: c.State.Error,
 		StartedAt: moment(c.State.StartedAt), FinishedAt: moment(c.State.FinishedAt),
 		Image: c.Config.Image, ImageID: c.Image, StopSignal: c.Config.StopSignal,
+		MessagePolicy: l[LabelMessage],
 	}
 	switch {
 	case c.State.Running, c.State.Paused, c.State.Restarting:

@@ -69,24 +69,6 @@ func (w World) clearStrangers(p *Plan) (found bool) {
 	return true
 }
 
-// stopAll asks the containers that run to stop, and kills them after their grace. It
-// answers whether none runs. grace nil: each container's own.
-func (w World) stopAll(p *Plan, cs []Container, grace *time.Duration, why string) (stopped bool) {
-	stopped = true
-	for _, c := range cs {
-		if c.Kind == Sandbox || c.State != Running {
-			continue
-		}
-		stopped = false
-		g := c.Grace
-		if grace != nil {
-			g = *grace
-		}
-		w.stop(p, c, g, why)
-	}
-	return stopped
-}
-
 func (w World) stop(p *Plan, c Container, grace time.Duration, why string) {
 	since, asked := w.Stopping[c.ID]
 	switch {
@@ -139,8 +121,8 @@ func (w World) terminate(p *Plan) {
 // settle clears what a pod that has ended needs no more; its containers stay, for
 // their logs.
 func (w World) settle(p *Plan) {
-	none := time.Duration(0)
-	if !w.stopAll(p, w.Containers, &none, "its pod has ended") {
+	grace := graceOf(w.Pod)
+	if !w.stopAll(p, w.Containers, &grace, "its pod has ended") {
 		return
 	}
 	var sandboxes []Container
@@ -176,6 +158,11 @@ func (w World) run(p *Plan) {
 	}
 	if w.Attached != sandbox.ID {
 		p.do(Action{Verb: Attach, ID: sandbox.ID})
+		return
+	}
+	if w.over() {
+		grace := graceOf(w.Pod)
+		w.stopAll(p, w.Containers, &grace, "the pod's containers have ended")
 		return
 	}
 	if w.initialize(p, sandbox) {
@@ -230,7 +217,7 @@ func (w World) newSandbox(p *Plan) {
 		wanted = wanted || !found || restarts(w.Pod.Spec.RestartPolicy, o)
 	}
 	for _, c := range w.Pod.Spec.InitContainers {
-		if o, found := w.latest(Init, c.Name); found && w.Pod.Spec.RestartPolicy == corev1.RestartPolicyNever && o.ExitCode != 0 {
+		if o, found := w.latest(Init, c.Name); found && !sidecar(&c) && w.Pod.Spec.RestartPolicy == corev1.RestartPolicyNever && o.ExitCode != 0 {
 			wanted = false
 		}
 	}
@@ -249,37 +236,6 @@ func (w World) newSandbox(p *Plan) {
 		attempt = old.Attempt + 1
 	}
 	p.do(Action{Verb: CreateSandbox, Attempt: attempt})
-}
-
-// initialize runs the init containers, one after the other, and answers whether all
-// have succeeded in this sandbox.
-func (w World) initialize(p *Plan, sandbox Container) (done bool) {
-	for _, c := range w.Pod.Spec.Containers {
-		if o, found := w.latest(App, c.Name); found && o.Sandbox == sandbox.ID {
-			return true
-		}
-	}
-	for i := range w.Pod.Spec.InitContainers {
-		c := &w.Pod.Spec.InitContainers[i]
-		o, found := w.latest(Init, c.Name)
-		if found && o.Sandbox == sandbox.ID && o.State == Exited && o.ExitCode == 0 {
-			continue
-		}
-		for _, later := range w.Pod.Spec.InitContainers[i+1:] {
-			p.wait(later.Name, "PodInitializing", "")
-		}
-		policy := w.Pod.Spec.RestartPolicy
-		if policy != corev1.RestartPolicyNever {
-			policy = corev1.RestartPolicyOnFailure
-		}
-		if found && o.Sandbox != sandbox.ID {
-			w.start(p, c, o.Attempt+1, 0) // A new sandbox begins with all of them.
-		} else {
-			w.keep(p, c, Init, policy)
-		}
-		return false
-	}
-	return true
 }
 
 func restarts(policy corev1.RestartPolicy, c Container) bool {
@@ -305,7 +261,11 @@ func (w World) keep(p *Plan, c *corev1.Container, kind Kind, policy corev1.Resta
 	case o.State == Running && o.Hash != hashOf(c):
 		w.stop(p, o, graceOf(w.Pod), "its image changed")
 	case o.State == Running && w.Health[o.ID].Failed != "":
-		w.stop(p, o, graceOf(w.Pod), w.Health[o.ID].Failed)
+		grace := graceOf(w.Pod)
+		if own := w.Health[o.ID].Grace; own > 0 {
+			grace = own
+		}
+		w.stop(p, o, grace, w.Health[o.ID].Failed)
 	case o.State == Running:
 	case restarts(policy, o):
 		w.restart(p, c, o)

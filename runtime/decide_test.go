@@ -72,6 +72,23 @@ func withInit(w *World) {
 func never(s *corev1.PodSpec)     { s.RestartPolicy = corev1.RestartPolicyNever }
 func onFailure(s *corev1.PodSpec) { s.RestartPolicy = corev1.RestartPolicyOnFailure }
 
+// withSidecar has a plain init container, "one", and then a sidecar, "side".
+func withSidecar(w *World) {
+	withInit(w)
+	always := corev1.ContainerRestartPolicyAlways
+	w.Pod.Spec.InitContainers[1].Name, w.Pod.Spec.InitContainers[1].RestartPolicy = "side", &always
+}
+
+func started(id string) func(*World) {
+	return func(w *World) { w.Health = map[string]Health{id: {Started: true, Ready: true}} }
+}
+
+// late is a pod that has run longer than it may.
+func late(w *World) {
+	limit, start := int64(60), metav1.NewTime(epoch.Add(-time.Minute))
+	w.Pod.Spec.ActiveDeadlineSeconds, w.Pod.Status.StartTime = &limit, &start
+}
+
 func deleted(ago time.Duration) func(*World) {
 	return func(w *World) {
 		at, grace := metav1.NewTime(epoch), int64(30)
@@ -165,6 +182,45 @@ func TestDecide(t *testing.T) {
 		"a failed one is run again":         {world: scene(withInit, has(run, initial0("one", Exited, code(1)))), plan: "start one #1 backoff=10s"},
 		"but not with policy Never":         {world: scene(withInit, spec(never), has(run, initial0("one", Exited, code(1))))},
 		"they are not run beside what runs": {world: scene(withInit, has(run, main(0, Running, 0)))},
+
+		"a sidecar starts in its turn": {world: scene(withSidecar, has(run, initial0("one", Exited))), plan: "start side #0"},
+		"and what comes after waits until it has started": {
+			world: scene(withSidecar, has(run, initial0("one", Exited), initial0("side", Running))),
+		},
+		"then it goes on": {
+			world: scene(withSidecar, has(run, initial0("one", Exited), initial0("side", Running)), started("i-side")), plan: "start main #0",
+		},
+		"a sidecar is kept beside the containers, whatever the restart policy": {
+			world: scene(withSidecar, spec(never), has(run, initial0("one", Exited), initial0("side", Exited), main(0, Running, 0))), plan: "start side #1 backoff=10s",
+		},
+		"an unhealthy one is restarted, in its probe's own grace": {
+			world: scene(withSidecar, has(run, initial0("one", Exited), initial0("side", Running), main(0, Running, 0)), func(w *World) {
+				w.Health = map[string]Health{"i-side": {Started: true, Failed: "sick", Grace: 3 * time.Second}}
+			}), plan: "stop side i-side grace=3s", after: 3 * time.Second,
+		},
+		"with nothing left to stand beside it is stopped": {
+			world: scene(withSidecar, spec(never), has(run, initial0("one", Exited), initial0("side", Running), main(0, Exited, 0)), started("i-side")),
+			plan:  "stop side i-side grace=30s", after: 30 * time.Second,
+		},
+		"and not started again": {
+			world: scene(withSidecar, spec(never), has(run, initial0("one", Exited), initial0("side", Exited), main(0, Exited, 0))),
+		},
+		"a deleted pod's sidecar outlives its containers": {
+			world: scene(withSidecar, deleted(time.Minute), has(run, initial0("side", Running), main(0, Running, 0))), plan: "stop main c0 grace=30s", after: 30 * time.Second,
+		},
+		"and is stopped in what is left of the grace": {
+			world: scene(withSidecar, deleted(time.Minute), has(run, initial0("side", Running), main(0, Exited, 0)), func(w *World) {
+				w.Stopping = map[string]time.Time{"c0": epoch.Add(-20 * time.Second)}
+			}), plan: "stop side i-side grace=10s", after: 10 * time.Second,
+		},
+		"which is a moment at least": {
+			world: scene(withSidecar, deleted(time.Minute), has(run, initial0("side", Running), main(0, Exited, 0)), func(w *World) {
+				w.Stopping = map[string]time.Time{"c0": epoch.Add(-40 * time.Second)}
+			}), plan: "stop side i-side grace=2s", after: 2 * time.Second,
+		},
+		"past its deadline a pod is stopped": {
+			world: scene(late, has(run, main(0, Running, time.Minute))), plan: "stop main c0 grace=30s", after: 30 * time.Second,
+		},
 
 		"without its sandbox a container is killed": {
 			world: scene(has(sandboxed(0, Exited), main(0, Running, time.Minute))), plan: "remove s0; kill main c0",

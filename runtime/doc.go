@@ -15,11 +15,13 @@
 //	slipway.dev/backoff        how long after its end the next may start
 //	slipway.dev/grace          how long it may take to stop, should the pod vanish
 //	slipway.dev/generation     of the pod when it was made
+//	slipway.dev/message-policy where what it says at its end is looked for
 //
 // and its files are below Dir:
 //
 //	pods/<namespace>_<name>_<uid>/etc/       hosts, resolv.conf, hostname
 //	pods/<namespace>_<name>_<uid>/volumes/   one directory per volume
+//	pods/<namespace>_<name>_<uid>/messages/  what containers said when they ended
 //
 // A pod's directory is made before its sandbox and removed after everything else of
 // it: where there is a directory, there may be containers and an address.

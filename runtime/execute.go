@@ -204,6 +204,11 @@ func (a *Agent) prepare(ctx context.Context, key loop.Key, w World, c *corev1.Co
 	if in.mounts, err = mountsOf(dir, w.Pod, c, etc); err != nil {
 		return spec, "CreateContainerConfigError", err
 	}
+	in.machine = s.node.Memory().Value()
+	in.message = messageFile(dir, kind, c.Name, act.Attempt)
+	if err := makeMessageFile(in.message); err != nil {
+		return spec, "CreateContainerError", err
+	}
 	image, err := a.Docker.ImageInspect(ctx, c.Image)
 	if err != nil {
 		return spec, "CreateContainerError", err

@@ -73,13 +73,9 @@ func lines(m map[string]string) string {
 // resource is a limit or request of a container, in units of the divisor, rounded up.
 // A limit that is not set is what the node has.
 func (s surroundings) resource(c *corev1.Container, ref *corev1.ResourceFieldSelector) (string, error) {
-	if ref.ContainerName != "" && ref.ContainerName != c.Name {
+	if ref.ContainerName != "" && (c == nil || ref.ContainerName != c.Name) {
 		c = nil
-		for i := range s.pod.Spec.Containers {
-			if s.pod.Spec.Containers[i].Name == ref.ContainerName {
-				c = &s.pod.Spec.Containers[i]
-			}
-		}
+		c, _ = specOf(s.pod, ref.ContainerName)
 	}
 	if c == nil {
 		return "", fmt.Errorf("resourceFieldRef: the pod has no container %q", ref.ContainerName)

@@ -76,7 +76,7 @@ func writeEtc(dir string, pod *corev1.Pod, address, resolver netip.Addr) (map[st
 	paths := map[string]string{}
 	for name, content := range map[string]string{
 		"hosts":       hostsFile(pod, address),
-		"resolv.conf": resolvConf(pod, resolver),
+		"resolv.conf": resolvConf(pod, resolver, nodeResolver()),
 		"hostname":    hostname(pod) + "\n",
 	} {
 		path := filepath.Join(etc, name)
@@ -117,38 +117,6 @@ func hostsFile(pod *corev1.Pod, address netip.Addr) string {
 	}
 	for _, a := range pod.Spec.HostAliases {
 		fmt.Fprintf(&b, "%s\t%s\n", a.IP, strings.Join(a.Hostnames, "\t"))
-	}
-	return b.String()
-}
-
-// resolvConf follows the pod's DNS policy: ClusterFirst unless it says None.
-func resolvConf(pod *corev1.Pod, resolver netip.Addr) string {
-	var servers, searches, options []string
-	if pod.Spec.DNSPolicy != corev1.DNSNone && resolver.IsValid() {
-		servers = []string{resolver.String()}
-		searches = []string{pod.Namespace + ".svc.cluster.local", "svc.cluster.local", "cluster.local"}
-		options = []string{"ndots:5"}
-	}
-	if c := pod.Spec.DNSConfig; c != nil {
-		servers = append(servers, c.Nameservers...)
-		searches = append(searches, c.Searches...)
-		for _, o := range c.Options {
-			if o.Value != nil {
-				options = append(options, o.Name+":"+*o.Value)
-			} else {
-				options = append(options, o.Name)
-			}
-		}
-	}
-	var b strings.Builder
-	for _, s := range servers {
-		b.WriteString("nameserver " + s + "\n")
-	}
-	if len(searches) > 0 {
-		b.WriteString("search " + strings.Join(searches, " ") + "\n")
-	}
-	if len(options) > 0 {
-		b.WriteString("options " + strings.Join(options, " ") + "\n")
 	}
 	return b.String()
 }

@@ -75,6 +75,7 @@ func (a *Agent) exec(ctx context.Context, id string, command []string) error {
 	var out bytes.Buffer
 	_, err = stdcopy.StdCopy(&limited{&out}, &limited{&out}, conn.Reader)
 	if ctx.Err() != nil {
+		a.abandon(e.ID, id)
 		return fmt.Errorf("command %q: %w", command[0], ctx.Err())
 	}
 	if err != nil {
@@ -91,6 +92,25 @@ func (a *Agent) exec(ctx context.Context, id string, command []string) error {
 			return nil
 		}
 		time.Sleep(5 * time.Millisecond) // The output ends a moment before the process does.
+	}
+}
+
+// abandon ends a command that did not end in time: else a probe that hangs would leave
+// one more process with every period. The process is found by its id on this machine,
+// and is the right one only if it is in the container's control group.
+func (a *Agent) abandon(exec, id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	i, err := a.Docker.ContainerExecInspect(ctx, exec)
+	if err != nil || !i.Running || i.Pid <= 1 {
+		return
+	}
+	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", i.Pid))
+	if err != nil || !strings.Contains(string(groups), id) {
+		return
+	}
+	if err := unix.Kill(i.Pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		a.Log.Warn("end a command that took too long", "container", id[:12], "error", err)
 	}
 }
 

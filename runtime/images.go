@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/state/loop"
@@ -144,9 +145,19 @@ func (a *Agent) auth(ctx context.Context, pod *corev1.Pod, name string) (string,
 		return "", fmt.Errorf("image %q: %w", name, err)
 	}
 	host := reference.Domain(ref)
-	for _, s := range pod.Spec.ImagePullSecrets {
+	secrets, err := a.pullSecrets(ctx, pod)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range secrets {
 		var secret corev1.Secret
-		if err := a.Client.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: s.Name}, &secret); err != nil {
+		err := a.Client.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: s.Name}, &secret)
+		if apierrors.IsNotFound(err) {
+			// As with Kubernetes: the image may need no credentials at all.
+			a.say(pod, corev1.EventTypeWarning, "FailedToRetrieveImagePullSecret", "There is no secret %q, which imagePullSecrets names; pulling %q may not succeed", s.Name, name)
+			continue
+		}
+		if err != nil {
 			return "", fmt.Errorf("imagePullSecret %s: %w", s.Name, err)
 		}
 		c, found, err := credentials(&secret, host)
@@ -165,6 +176,22 @@ func (a *Agent) auth(ctx context.Context, pod *corev1.Pod, name string) (string,
 		return "", err
 	}
 	return registry.EncodeAuthConfig(registry.AuthConfig{Username: username, Password: password, ServerAddress: host})
+}
+
+// pullSecrets are those of the pod, or if it names none, of its service account.
+func (a *Agent) pullSecrets(ctx context.Context, pod *corev1.Pod) ([]corev1.LocalObjectReference, error) {
+	if len(pod.Spec.ImagePullSecrets) > 0 || pod.Spec.ServiceAccountName == "" {
+		return pod.Spec.ImagePullSecrets, nil
+	}
+	var account corev1.ServiceAccount
+	err := a.Client.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: pod.Spec.ServiceAccountName}, &account)
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("imagePullSecrets of service account %s: %w", pod.Spec.ServiceAccountName, err)
+	}
+	return account.ImagePullSecrets, nil
 }
 
 // credentials reads a dockerconfigjson or dockercfg secret.

@@ -76,14 +76,20 @@ func (w World) probed() []Container {
 		return nil
 	}
 	sandbox, ok := w.sandbox()
-	return slices.DeleteFunc(w.ran(App), func(c Container) bool { return !ok || c.State != Running || c.Sandbox != sandbox.ID })
+	going := w.ran(App)
+	for _, c := range w.ran(Init) {
+		if spec, _ := specOf(w.Pod, c.Name); spec != nil && sidecar(spec) {
+			going = append(going, c)
+		}
+	}
+	return slices.DeleteFunc(going, func(c Container) bool { return !ok || c.State != Running || c.Sandbox != sandbox.ID })
 }
 
 // initial is a container's health before its first probe: what its pod's status says
 // of it if the agent adopted it, so that a restart of the agent makes nothing unready.
 func initial(pod *corev1.Pod, spec *corev1.Container, c Container) Health {
 	h := Health{Started: spec.StartupProbe == nil, Ready: spec.ReadinessProbe == nil}
-	for _, s := range pod.Status.ContainerStatuses {
+	for _, s := range slices.Concat(pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses) {
 		if s.ContainerID == "docker://"+c.ID {
 			h.Started = h.Started || s.Started != nil && *s.Started
 			h.Ready = h.Ready || s.Ready
@@ -117,7 +123,7 @@ func (p *prober) run(ctx context.Context) {
 			if ok {
 				p.set(func(h *Health) { h.Started = true })
 			} else {
-				p.set(func(h *Health) { h.Failed = "its startup probe failed: " + message })
+				p.set(func(h *Health) { h.Failed, h.Grace = "its startup probe failed: "+message, ownGrace(probe) })
 			}
 			stop()
 		})
@@ -136,7 +142,7 @@ func (p *prober) run(ctx context.Context) {
 		wg.Go(func() {
 			p.repeat(ctx, probe, "Liveness", true, func(ok bool, message string) {
 				if !ok {
-					p.set(func(h *Health) { h.Failed = "its liveness probe failed: " + message })
+					p.set(func(h *Health) { h.Failed, h.Grace = "its liveness probe failed: "+message, ownGrace(probe) })
 				}
 			})
 		})
@@ -187,6 +193,14 @@ func (p *prober) repeat(ctx context.Context, probe *corev1.Probe, kind string, g
 	}
 }
 
+// ownGrace is the grace period of a probe that has one of its own.
+func ownGrace(probe *corev1.Probe) time.Duration {
+	if g := probe.TerminationGracePeriodSeconds; g != nil {
+		return time.Duration(*g) * time.Second
+	}
+	return 0
+}
+
 func seconds(n int32, otherwise time.Duration) time.Duration {
 	if n <= 0 {
 		return otherwise * time.Second
@@ -204,6 +218,9 @@ func threshold(n int32, otherwise int) int {
 func (p *prober) once(ctx context.Context, probe *corev1.Probe) error {
 	ctx, cancel := context.WithTimeout(ctx, seconds(probe.TimeoutSeconds, 1))
 	defer cancel()
+	if probe.GRPC != nil {
+		return p.agent.askGRPC(ctx, p.pod, p.pid, probe.GRPC)
+	}
 	return p.agent.handle(ctx, p.pod, p.spec, p.of.ID, p.pid, corev1.LifecycleHandler{
 		Exec: probe.Exec, HTTPGet: probe.HTTPGet, TCPSocket: probe.TCPSocket,
 	})

@@ -97,7 +97,11 @@ func (a *Agent) containers(ctx context.Context, key loop.Key) ([]Container, erro
 		if err != nil {
 			return nil, fmt.Errorf("pod %s: inspect container %.12s: %w", key, c.ID, err)
 		}
-		all = append(all, observed(i))
+		c := observed(i)
+		if c.State == Exited && c.Kind != Sandbox {
+			c.Message = a.message(ctx, key, c)
+		}
+		all = append(all, c)
 	}
 	return all, nil
 }

@@ -43,6 +43,10 @@ type inputs struct {
 	sandbox string
 	env     []string
 	mounts  []mount.Mount
+	// message is the file for what it says when it ends.
+	message string
+	// machine is the node's memory in bytes; 0: unknown.
+	machine int64
 	// imageUser is the user that the image names; needed for runAsNonRoot.
 	imageUser string
 }
@@ -77,6 +81,7 @@ func containerSpec(pod *corev1.Pod, c *corev1.Container, in inputs) (made, error
 	l := labels(in.instance, pod, in.kind, in.action.Attempt)
 	maps.Copy(l, map[string]string{
 		LabelContainer: c.Name, LabelHash: hashOf(c), LabelSandbox: in.sandbox, LabelBackoff: in.action.Backoff.String(),
+		LabelMessage: string(c.TerminationMessagePolicy),
 	})
 	config := &container.Config{
 		Image: c.Image, Labels: l, Env: in.env, WorkingDir: c.WorkingDir,
@@ -90,6 +95,10 @@ func containerSpec(pod *corev1.Pod, c *corev1.Container, in inputs) (made, error
 		SecurityOpt: []string{"no-new-privileges"},
 		LogConfig:   container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": logFiles}},
 		Resources:   resources(c.Resources),
+	}
+	host.OomScoreAdj = oomScore(pod, c, in.machine)
+	if path := c.TerminationMessagePath; path != "" && !slices.ContainsFunc(in.mounts, func(m mount.Mount) bool { return m.Target == path }) {
+		host.Mounts = append(slices.Clone(in.mounts), mount.Mount{Type: mount.TypeBind, Source: in.message, Target: path})
 	}
 	if share := pod.Spec.ShareProcessNamespace; share != nil && *share {
 		host.PidMode = container.PidMode("container:" + in.sandbox)

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,6 +32,7 @@ func Status(w World, p Plan, a Addresses) corev1.PodStatus {
 	if ended(w.Pod) {
 		return s
 	}
+	s.QOSClass = qosOf(&w.Pod.Spec)
 	sandbox, _ := w.sandbox()
 	s.InitContainerStatuses = w.containerStatuses(p, Init, w.Pod.Spec.InitContainers, s.InitContainerStatuses, sandbox)
 	s.ContainerStatuses = w.containerStatuses(p, App, w.Pod.Spec.Containers, s.ContainerStatuses, sandbox)
@@ -57,6 +59,7 @@ func (w World) containerStatuses(p Plan, kind Kind, specs []corev1.Container, ol
 func (w World) containerStatus(p Plan, kind Kind, s corev1.ContainerStatus, sandbox Container) corev1.ContainerStatus {
 	started := false
 	s.Ready, s.Started = false, &started
+	goesOn := kind == App || w.sidecar(s.Name)
 	o, found := w.latest(kind, s.Name)
 	waiting, waits := p.Waiting[s.Name]
 	if !found {
@@ -79,7 +82,7 @@ func (w World) containerStatus(p Plan, kind Kind, s corev1.ContainerStatus, sand
 		s.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Time{Time: o.StartedAt.Truncate(time.Second)}}}
 		health := w.Health[o.ID]
 		started = health.Started
-		s.Ready = kind == App && started && health.Ready && o.Sandbox == sandbox.ID
+		s.Ready = goesOn && started && health.Ready && o.Sandbox == sandbox.ID
 	case Created:
 		s.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
 	case Exited:
@@ -88,7 +91,7 @@ func (w World) containerStatus(p Plan, kind Kind, s corev1.ContainerStatus, sand
 			s.LastTerminationState = s.State
 			s.State = corev1.ContainerState{Waiting: &waiting}
 		}
-		s.Ready = kind == Init && o.ExitCode == 0
+		s.Ready = !goesOn && o.ExitCode == 0
 	}
 	return s
 }
@@ -120,15 +123,36 @@ func terminated(c Container) *corev1.ContainerStateTerminated {
 	case c.ExitCode != 0:
 		t.Reason, t.Message = "Error", c.Error
 	}
+	if c.Message != "" {
+		t.Message = c.Message
+	}
 	return t
+}
+
+// late says whether the pod ran longer than its active deadline.
+func (w World) late(start *metav1.Time) bool {
+	limit := w.Pod.Spec.ActiveDeadlineSeconds
+	return limit != nil && start != nil && !w.Now.Before(start.Add(time.Duration(*limit)*time.Second))
 }
 
 // phase counts the containers as the kubelet's getPhase does.
 func (w World) phase(s corev1.PodStatus) (phase corev1.PodPhase, reason, message string) {
+	if w.late(s.StartTime) && !slices.ContainsFunc(w.Containers, func(c Container) bool {
+		return c.UID == w.Pod.UID && c.Kind != Sandbox && c.State == Running
+	}) {
+		return corev1.PodFailed, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
+	}
 	var waiting, running, succeeded, failed int
 	policy := w.Pod.Spec.RestartPolicy
 	for _, c := range s.InitContainerStatuses {
 		switch t := c.State.Terminated; {
+		case w.sidecar(c.Name):
+			if c.State.Running != nil {
+				running++
+			}
+			if (c.Started == nil || !*c.Started) && len(w.ran(App)) == 0 {
+				return corev1.PodPending, "", ""
+			}
 		case t == nil:
 			if c.State.Running == nil && c.LastTerminationState.Terminated != nil || len(w.ran(App)) > 0 {
 				continue
@@ -154,10 +178,6 @@ func (w World) phase(s corev1.PodStatus) (phase corev1.PodPhase, reason, message
 			waiting++
 		}
 	}
-	if limit := w.Pod.Spec.ActiveDeadlineSeconds; limit != nil && s.StartTime != nil && running == 0 &&
-		!w.Now.Before(s.StartTime.Add(time.Duration(*limit)*time.Second)) {
-		return corev1.PodFailed, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
-	}
 	switch {
 	case waiting > 0:
 		return corev1.PodPending, "", ""
@@ -180,12 +200,23 @@ func (w World) ran(kind Kind) (cs []Container) {
 	return cs
 }
 
+// sidecar says whether the init container of that name is one.
+func (w World) sidecar(name string) bool {
+	spec, kind := specOf(w.Pod, name)
+	return kind == Init && sidecar(spec)
+}
+
 // conditions sets the four conditions; one keeps its time while it keeps its status.
 func (w World) conditions(s *corev1.PodStatus) {
 	var waits, unready []string
 	for _, c := range s.InitContainerStatuses {
-		if !c.Ready && len(w.ran(App)) == 0 {
+		side := w.sidecar(c.Name)
+		done := c.Ready || side && c.Started != nil && *c.Started
+		if !done && len(w.ran(App)) == 0 {
 			waits = append(waits, c.Name)
+		}
+		if side && !c.Ready {
+			unready = append(unready, c.Name)
 		}
 	}
 	for _, c := range s.ContainerStatuses {
@@ -207,7 +238,24 @@ func (w World) conditions(s *corev1.PodStatus) {
 		w.condition(s, corev1.PodInitialized, corev1.ConditionTrue, "", "")
 	}
 	w.condition(s, corev1.ContainersReady, ready, reason, message)
+	if shut := w.shutGates(s); ready == corev1.ConditionTrue && len(shut) > 0 {
+		ready, reason, message = corev1.ConditionFalse, "ReadinessGatesNotReady", "the status of pod readiness gates is not True: "+quoted(shut)
+	}
 	w.condition(s, corev1.PodReady, ready, reason, message)
+}
+
+// shutGates are the pod's readiness gates whose condition, which somebody else sets, is
+// not True.
+func (w World) shutGates(s *corev1.PodStatus) (shut []string) {
+	for _, g := range w.Pod.Spec.ReadinessGates {
+		open := func(c corev1.PodCondition) bool {
+			return c.Type == g.ConditionType && c.Status == corev1.ConditionTrue
+		}
+		if !slices.ContainsFunc(s.Conditions, open) {
+			shut = append(shut, string(g.ConditionType))
+		}
+	}
+	return shut
 }
 
 func (w World) condition(s *corev1.PodStatus, kind corev1.PodConditionType, status corev1.ConditionStatus, reason, message string) {

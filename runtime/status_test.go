@@ -27,6 +27,21 @@ func TestPhase(t *testing.T) {
 		"it ended well":                  {world: scene(spec(never), has(run, main(0, Exited, 0))), phase: corev1.PodSucceeded},
 		"it failed":                      {world: scene(spec(never), has(run, main(0, Exited, 0, code(2)))), phase: corev1.PodFailed},
 		"it succeeded, policy OnFailure": {world: scene(spec(onFailure), has(run, main(0, Exited, 0))), phase: corev1.PodSucceeded},
+		"a sidecar has not started":      {world: scene(withSidecar, has(run, initial0("one", Exited), initial0("side", Running))), phase: corev1.PodPending},
+		"a sidecar is not ready": {world: scene(withSidecar, has(run, initial0("one", Exited), initial0("side", Running), main(0, Running, 0)), func(w *World) {
+			w.Health = map[string]Health{"c0": {Started: true, Ready: true}, "i-side": {Started: true}}
+		}), phase: corev1.PodRunning},
+		"a sidecar is ready, too": {world: scene(withSidecar, has(run, initial0("one", Exited), initial0("side", Running), main(0, Running, 0)), func(w *World) {
+			w.Health = map[string]Health{"c0": {Started: true, Ready: true}, "i-side": {Started: true, Ready: true}}
+		}), phase: corev1.PodRunning, ready: true},
+		"only a sidecar runs still":        {world: scene(withSidecar, spec(never), has(run, initial0("one", Exited), initial0("side", Running), main(0, Exited, 0)), started("i-side")), phase: corev1.PodRunning},
+		"how a sidecar ended is no matter": {world: scene(withSidecar, spec(never), has(run, initial0("one", Exited), initial0("side", Exited, code(143)), main(0, Exited, 0))), phase: corev1.PodSucceeded},
+		"its deadline passed":              {world: scene(late, has(run, main(0, Exited, 0, code(143)))), phase: corev1.PodFailed},
+		"its deadline passed at its start": {world: scene(withInit, late, spec(onFailure), has(run, initial0("one", Exited, code(143)))), phase: corev1.PodFailed},
+		"a gate is shut":                   {world: scene(has(run, main(0, Running, 0)), healthy, gated), phase: corev1.PodRunning},
+		"a gate is open": {world: scene(has(run, main(0, Running, 0)), healthy, gated, func(w *World) {
+			w.Pod.Status.Conditions = []corev1.PodCondition{{Type: "example.com/gate", Status: corev1.ConditionTrue}}
+		}), phase: corev1.PodRunning, ready: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -55,6 +70,10 @@ func TestPhase(t *testing.T) {
 			}
 		})
 	}
+}
+
+func gated(w *World) {
+	w.Pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: "example.com/gate"}}
 }
 
 func healthy(w *World) { w.Health = map[string]Health{"c0": {Started: true, Ready: true}} }

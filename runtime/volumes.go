@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"slipway.dev/slipway/runtime/mounts"
 )
@@ -44,11 +45,11 @@ func (s surroundings) volume(ctx context.Context, path string, v corev1.Volume) 
 	}
 	if e := v.EmptyDir; e != nil {
 		if e.Medium == corev1.StorageMediumMemory {
-			size := ""
-			if e.SizeLimit != nil && !e.SizeLimit.IsZero() {
-				size = fmt.Sprintf(",size=%d", e.SizeLimit.Value())
+			options := "mode=0777"
+			if size := s.memorySize(e.SizeLimit); size > 0 {
+				options += fmt.Sprintf(",size=%d", size)
 			}
-			if err := tmpfs(path, "mode=0777"+size); err != nil {
+			if err := tmpfs(path, options, 0); err != nil {
 				return err
 			}
 		}
@@ -59,7 +60,7 @@ func (s surroundings) volume(ctx context.Context, path string, v corev1.Volume) 
 		return err
 	}
 	if inMemory {
-		if err := tmpfs(path, "mode=0755,size=8m"); err != nil {
+		if err := tmpfs(path, "mode=0755,size=8m", syscall.MS_NOEXEC); err != nil {
 			return err
 		}
 	}
@@ -280,8 +281,31 @@ func emptyDir(path string, group int) error {
 	return os.Chmod(path, mode)
 }
 
+// memorySize is the size in bytes of a volume in memory: its limit, but not more than
+// all of the pod's containers may have, or half of the node's memory where one of them
+// may have any (which is the kernel's own default, but on what the node is known to have).
+func (s surroundings) memorySize(limit *resource.Quantity) int64 {
+	size := s.node.Memory().Value() / 2
+	var sum int64
+	for _, c := range s.pod.Spec.Containers {
+		memory, limited := c.Resources.Limits[corev1.ResourceMemory]
+		if !limited || memory.IsZero() {
+			sum = 0
+			break
+		}
+		sum += memory.Value()
+	}
+	if sum > 0 {
+		size = sum
+	}
+	if limit != nil && limit.Sign() > 0 && (size == 0 || limit.Value() < size) {
+		size = limit.Value()
+	}
+	return size
+}
+
 // tmpfs mounts a file system in memory at path unless one is there.
-func tmpfs(path, options string) error {
+func tmpfs(path, options string, flags uintptr) error {
 	mounted, err := mounts.At(path)
 	if err != nil || mounted {
 		return err
@@ -289,7 +313,7 @@ func tmpfs(path, options string) error {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return err
 	}
-	if err := syscall.Mount("tmpfs", path, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC, options); err != nil {
+	if err := syscall.Mount("tmpfs", path, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV|flags, options); err != nil {
 		return fmt.Errorf("mount tmpfs: %w", err)
 	}
 	return nil

@@ -63,6 +63,8 @@ type Health struct {
 	Started, Ready bool
 	// Failed says why the container must be restarted; empty: it need not be.
 	Failed string
+	// Grace is how long it may take to stop then; 0: as long as the pod allows.
+	Grace time.Duration
 }
 
 // Verb is what an [Action] does.

@@ -112,19 +112,24 @@ func (c *child) do(raw []byte, t *sandbox.Task) ([]byte, error) {
 	}
 	c.task = t
 	begun := false
-	for _, f := range j.files {
-		var out evaluated
-		if isJsonnet(f.name) {
+	ahead := j.ahead()
+	defer ahead.stop()
+	for i, f := range j.files {
+		part, err, parsed := ahead.take(i)
+		switch {
+		case parsed:
+		case isJsonnet(f.name):
 			if !begun {
 				c.begin(j)
 				begun = true
 			}
+			var out evaluated
 			out.documents, out.problems = c.vm.EvaluateText(f.name, f.data)
 			out.reads = c.vm.Reads()
-		} else {
-			out.documents, out.problems = document.Parse(f.name, f.data)
+			part, err = out.encode()
+		default:
+			part, err = f.parse()
 		}
-		part, err := out.encode()
 		if err != nil {
 			return nil, err
 		}
@@ -136,6 +141,13 @@ func (c *child) do(raw []byte, t *sandbox.Task) ([]byte, error) {
 		c.vm.Forget(j.dir)
 	}
 	return nil, nil
+}
+
+// parse is the encoded result of a file of documents.
+func (f content) parse() ([]byte, error) {
+	var out evaluated
+	out.documents, out.problems = document.Parse(f.name, f.data)
+	return out.encode()
 }
 
 // begin readies the VM for an application.

@@ -5,8 +5,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -156,6 +159,7 @@ func (r *rendering) checkObjects() {
 		namespace, name string
 	}
 	first := make(map[id]int, len(r.objects))
+	wrong := r.inspect()
 	for i, o := range r.objects {
 		gk := o.GroupVersionKind().GroupKind()
 		k, known := api.KindFor(gk)
@@ -165,7 +169,9 @@ func (r *rendering) checkObjects() {
 			continue
 		}
 		if !good {
-			r.checkObject(k, o)
+			for _, e := range wrong[i] {
+				r.problem(o, e.Field, "%s", message(k, e))
+			}
 		}
 		if !known {
 			continue
@@ -182,13 +188,34 @@ func (r *rendering) checkObjects() {
 	}
 }
 
-func (r *rendering) checkObject(k api.Kind, o api.DesiredObject) {
-	for _, e := range r.renderer.check(o.Unstructured) {
-		r.problem(o, e.Field, "%s", message(k, e))
+// fewAlone is how many objects are checked faster without a second processor.
+const fewAlone = 32
+
+// inspect is what is wrong with each object in itself, but for those that were checked at an
+// earlier render. It uses all processors.
+func (r *rendering) inspect() []field.ErrorList {
+	wrong := make([]field.ErrorList, len(r.objects))
+	var next atomic.Int64
+	work := func() {
+		for {
+			end := int(next.Add(fewAlone))
+			for i := end - fewAlone; i < min(end, len(wrong)); i++ {
+				if u := r.objects[i].Unstructured; !r.good[u] {
+					wrong[i] = append(r.renderer.check(u), api.Unserved(u)...)
+				}
+			}
+			if end >= len(wrong) {
+				return
+			}
+		}
 	}
-	for _, e := range api.Unserved(o.Unstructured) {
-		r.problem(o, e.Field, "%s", message(k, e))
+	var others sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(wrong)/fewAlone) - 1 {
+		others.Go(work)
 	}
+	work()
+	others.Wait()
+	return wrong
 }
 
 // message is what is wrong, without the value if it may be a secret.

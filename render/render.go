@@ -42,7 +42,8 @@ type Options struct {
 	// Keyring opens encrypted files. Without one a stand-in takes the place of each encrypted
 	// value, so that a repository can be checked without keys.
 	Keyring Keyring
-	// Check finds what is wrong with one object; default api.Check.
+	// Check finds what is wrong with one object; default api.Check. It is called for several
+	// at the same time.
 	Check func(*unstructured.Unstructured) field.ErrorList
 	// Limits of each file's evaluation.
 	Limits Limits

@@ -101,6 +101,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s.client = newClient(life, s.kv, seal, o, s.etcd != nil)
+	// The largest of the schemas takes long to read: not the first apply waits for it.
+	go func() { _, _ = schemaOf("") }()
 	return s, nil
 }
 

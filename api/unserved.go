@@ -9,8 +9,8 @@ import (
 
 // unservedKinds are valid OpenShift, but no part of Slipway acts on them yet.
 var unservedKinds = map[string]string{
-	"Job":                   "nothing runs Jobs yet; a DeploymentConfig's pre or post hook runs a command once per rollout",
-	"CronJob":               "nothing runs CronJobs yet",
+	"StatefulSet":           "nothing runs StatefulSets yet",
+	"DaemonSet":             "nothing runs DaemonSets yet",
 	"PersistentVolume":      "persistent volumes are not served yet",
 	"PersistentVolumeClaim": "persistent volumes are not served yet",
 }
@@ -30,7 +30,7 @@ func Unserved(u *unstructured.Unstructured) field.ErrorList {
 	switch gk.Kind {
 	case "Pod":
 		return claims(u, "spec")
-	case "DeploymentConfig", "ReplicationController":
+	case "DeploymentConfig", "ReplicationController", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet":
 		return claims(u, "spec", "template", "spec")
 	case "BuildConfig":
 		return unservedBuild(u)

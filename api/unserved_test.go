@@ -11,8 +11,8 @@ import (
 func TestUnserved(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		`{apiVersion: batch/v1, kind: Job}`:                                                                                        "kind",
-		`{apiVersion: batch/v1, kind: CronJob}`:                                                                                    "kind",
+		`{apiVersion: batch/v1, kind: Job}`:                                                                                        "",
+		`{apiVersion: batch/v1, kind: CronJob}`:                                                                                    "",
 		`{apiVersion: v1, kind: PersistentVolumeClaim}`:                                                                            "kind",
 		`{apiVersion: example.com/v1, kind: Job}`:                                                                                  "",
 		`{apiVersion: v1, kind: ConfigMap, spec: {volumes: [{persistentVolumeClaim: {claimName: a}}]}}`:                            "",

@@ -10,6 +10,7 @@ import (
 	imagev1 "github.com/openshift/api/image/v1"
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -94,6 +95,7 @@ var rules = map[schema.GroupKind]func(*unstructured.Unstructured) Health{
 	{Group: imagev1.GroupName, Kind: "ImageStream"}:             typed(imageStream),
 	{Group: routev1.GroupName, Kind: "Route"}:                   typed(route),
 	{Group: templatev1.GroupName, Kind: "TemplateInstance"}:     typed(templateInstance),
+	{Group: batchv1.GroupName, Kind: "Job"}:                     typed(job),
 	{Kind: "PersistentVolume"}:                                  typed(persistentVolume),
 	{Group: v1alpha1.GroupVersion.Group, Kind: "Application"}:   typed(application),
 	{Group: v1alpha1.GroupVersion.Group, Kind: "GitRepository"}: typed(gitRepository),

@@ -16,6 +16,7 @@ import (
 	"slipway.dev/slipway/reconciler/build"
 	"slipway.dev/slipway/reconciler/deploy"
 	"slipway.dev/slipway/reconciler/image"
+	"slipway.dev/slipway/reconciler/job"
 	"slipway.dev/slipway/reconciler/project"
 	"slipway.dev/slipway/reconciler/schedule"
 	"slipway.dev/slipway/reconciler/service"
@@ -90,6 +91,7 @@ func (s *server) openReconciler(context.Context) error {
 		p.builds.Controllers(),
 		image.Controllers(images),
 		deploy.Controllers(deploy.Deps{Client: s.client, Events: s.events, Log: s.log}),
+		job.Controllers(job.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		project.Controllers(project.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		schedule.Controllers(schedule.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		service.Controllers(service.Deps{Client: s.client, Events: s.events, Log: s.log, Network: s.cfg.serviceNetwork}),

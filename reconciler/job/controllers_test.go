@@ -1,0 +1,348 @@
+package job_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/reconciler/job"
+	"slipway.dev/slipway/state"
+	"slipway.dev/slipway/state/loop"
+	"slipway.dev/slipway/state/statetest"
+)
+
+type silent struct{}
+
+func (silent) Event(client.Object, string, string, string, ...any) {}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 30 s", what)
+		}
+	}
+}
+
+// clock is a time that a test moves.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.at }
+
+func (c *clock) move(d time.Duration) { c.mu.Lock(); defer c.mu.Unlock(); c.at = c.at.Add(d) }
+
+func start(t *testing.T, c *state.Client, d job.Deps) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	d.Events = silent{}
+	if d.Client == nil {
+		d.Client = c
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		loop.Run(ctx, c, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), job.Controllers(d)...)
+	})
+	t.Cleanup(func() { stop(); wg.Wait() })
+}
+
+func template() corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "c", Image: "busybox"}}}}
+}
+
+func newJob(name string, completions, parallelism int32) *batchv1.Job {
+	return &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}, Spec: batchv1.JobSpec{Completions: &completions, Parallelism: &parallelism, Template: template()}}
+}
+
+func podsOf(t *testing.T, c client.Client) []corev1.Pod {
+	t.Helper()
+	var list corev1.PodList
+	must(t, c.List(t.Context(), &list, client.InNamespace("shop")))
+	return list.Items
+}
+
+// end has every pod end, as a node would.
+func end(t *testing.T, c client.Client, phase corev1.PodPhase) {
+	t.Helper()
+	for _, p := range podsOf(t, c) {
+		if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+			p.Status.Phase = phase
+			if err := c.Status().Update(t.Context(), &p); !apierrors.IsConflict(err) && client.IgnoreNotFound(err) != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func is(j *batchv1.Job, kind batchv1.JobConditionType) bool {
+	for _, c := range j.Status.Conditions {
+		if c.Type == kind && c.Status == corev1.ConditionTrue {
+			return true
+		}
+	}
+	return false
+}
+
+func get(t *testing.T, c client.Client, name string) *batchv1.Job {
+	t.Helper()
+	var j batchv1.Job
+	must(t, c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &j))
+	return &j
+}
+
+// flaky fails before or after every third write, as if the process died there.
+type flaky struct {
+	client.Client
+	mu  sync.Mutex
+	rnd *rand.Rand
+}
+
+var errDied = errors.New("died")
+
+func (f *flaky) try(write func() error) error {
+	f.mu.Lock()
+	n := f.rnd.Intn(6)
+	f.mu.Unlock()
+	if n == 0 {
+		return errDied
+	}
+	err := write()
+	if n == 1 {
+		return errDied
+	}
+	return err
+}
+
+func (f *flaky) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	return f.try(func() error { return f.Client.Create(ctx, o, opts...) })
+}
+
+func (f *flaky) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
+	return f.try(func() error { return f.Client.Update(ctx, o, opts...) })
+}
+
+func (f *flaky) Delete(ctx context.Context, o client.Object, opts ...client.DeleteOption) error {
+	return f.try(func() error { return f.Client.Delete(ctx, o, opts...) })
+}
+
+func (f *flaky) Status() client.SubResourceWriter { return flakyStatus{f.Client.Status(), f} }
+
+type flakyStatus struct {
+	client.SubResourceWriter
+	f *flaky
+}
+
+func (s flakyStatus) Update(ctx context.Context, o client.Object, opts ...client.SubResourceUpdateOption) error {
+	return s.f.try(func() error { return s.SubResourceWriter.Update(ctx, o, opts...) })
+}
+
+// TestPodsAreCountedOnceWhereverItDies runs Jobs with servers side by side that die in the middle
+// of everything: each completion takes one pod, and each pod is counted once.
+func TestPodsAreCountedOnceWhereverItDies(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	for seed := range int64(2) {
+		start(t, c, job.Deps{Client: &flaky{Client: c, rnd: rand.New(rand.NewSource(seed))}})
+	}
+	plain, indexed := newJob("plain", 12, 4), newJob("indexed", 12, 4)
+	mode := batchv1.IndexedCompletion
+	indexed.Spec.CompletionMode = &mode
+	must(t, c.Create(ctx, plain))
+	must(t, c.Create(ctx, indexed))
+	eventually(t, "both are complete", func() bool {
+		end(t, c, corev1.PodSucceeded)
+		return is(get(t, c, "plain"), batchv1.JobComplete) && is(get(t, c, "indexed"), batchv1.JobComplete)
+	})
+	for _, name := range []string{"plain", "indexed"} {
+		if s := get(t, c, name).Status; s.Succeeded != 12 || s.Failed != 0 || s.Active != 0 || s.CompletionTime == nil {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	if s := get(t, c, "indexed").Status.CompletedIndexes; s != "0-11" {
+		t.Errorf("indexes %q", s)
+	}
+	pods := podsOf(t, c)
+	if len(pods) != 24 {
+		t.Errorf("%d pods were made, not 24", len(pods))
+	}
+	eventually(t, "no pod is held back", func() bool {
+		for _, p := range podsOf(t, c) {
+			if len(p.Finalizers) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestFailuresEndAJob(t *testing.T) {
+	t.Parallel()
+	c, ctx, time0 := statetest.New(t), t.Context(), &clock{at: time.Now()}
+	start(t, c, job.Deps{Clock: time0.now})
+	j := newJob("work", 1, 1)
+	limit := int32(2)
+	j.Spec.BackoffLimit = &limit
+	must(t, c.Create(ctx, j))
+	eventually(t, "given up", func() bool {
+		end(t, c, corev1.PodFailed)
+		time0.move(time.Minute) // its back-off is over
+		j := get(t, c, "work")
+		j.Annotations = map[string]string{"woken": time0.now().String()}
+		if err := c.Update(ctx, j); err != nil && !apierrors.IsConflict(err) {
+			t.Fatal(err)
+		}
+		return is(j, batchv1.JobFailed)
+	})
+	if j := get(t, c, "work"); j.Status.Failed != 3 || len(podsOf(t, c)) != 3 || j.Status.CompletionTime != nil {
+		t.Errorf("%+v, %d pods", j.Status, len(podsOf(t, c)))
+	}
+}
+
+func TestPodsOfAJobThatIsGoneAreLetGo(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	start(t, c, job.Deps{})
+	must(t, c.Create(ctx, newJob("work", 2, 2)))
+	eventually(t, "it has pods", func() bool { return len(podsOf(t, c)) == 2 })
+	must(t, c.Delete(ctx, get(t, c, "work")))
+	eventually(t, "nothing holds its pods back", func() bool {
+		for _, p := range podsOf(t, c) {
+			if len(p.Finalizers) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestSuspendedJobsHaveNoPods(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	start(t, c, job.Deps{})
+	must(t, c.Create(ctx, newJob("work", 1, 1)))
+	eventually(t, "it runs", func() bool { return len(podsOf(t, c)) == 1 })
+	suspend := func(yes bool) {
+		eventually(t, "its spec is changed", func() bool {
+			j := get(t, c, "work")
+			j.Spec.Suspend = &yes
+			return c.Update(ctx, j) == nil
+		})
+	}
+	suspend(true)
+	eventually(t, "it is suspended", func() bool { return len(podsOf(t, c)) == 0 && is(get(t, c, "work"), batchv1.JobSuspended) })
+	if s := get(t, c, "work").Status; s.Failed != 0 {
+		t.Errorf("%d failures", s.Failed)
+	}
+	suspend(false)
+	eventually(t, "it goes on", func() bool { return len(podsOf(t, c)) == 1 && !is(get(t, c, "work"), batchv1.JobSuspended) })
+}
+
+func TestTimeToLive(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	start(t, c, job.Deps{})
+	now := int32(0)
+	owned, git := newJob("owned", 1, 1), newJob("git", 1, 1)
+	owned.Spec.TTLSecondsAfterFinished, git.Spec.TTLSecondsAfterFinished = &now, &now
+	cron := newCron("night", "0 0 1 1 *")
+	must(t, c.Create(ctx, cron))
+	owned.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(cron, batchv1.SchemeGroupVersion.WithKind("CronJob"))}
+	must(t, c.Create(ctx, owned))
+	must(t, c.Create(ctx, git))
+	eventually(t, "one is gone, of the other its pods", func() bool {
+		end(t, c, corev1.PodSucceeded)
+		err := c.Get(ctx, client.ObjectKeyFromObject(owned), &batchv1.Job{})
+		left := 0
+		for _, p := range podsOf(t, c) {
+			if strings.HasPrefix(p.Name, "git-") && p.DeletionTimestamp == nil {
+				left++
+			}
+		}
+		return apierrors.IsNotFound(err) && is(get(t, c, "git"), batchv1.JobComplete) && left == 0
+	})
+}
+
+func newCron(name, schedule string) *batchv1.CronJob {
+	return &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}, Spec: batchv1.CronJobSpec{Schedule: schedule, JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: template()}}}}
+}
+
+// counting counts the runs that were made, by name.
+type counting struct {
+	client.Client
+	mu   sync.Mutex
+	made map[string]int
+}
+
+func (c *counting) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	err := c.Client.Create(ctx, o, opts...)
+	if _, ok := o.(*batchv1.Job); ok && err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.made[o.GetName()]++
+	}
+	return err
+}
+
+// TestNoRunIsStartedTwice has two servers, which die in the middle of everything, start the runs of
+// minutes that pass. Runs are removed at once when they are over, and still none is made twice.
+func TestNoRunIsStartedTwice(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	counted := &counting{Client: c, made: map[string]int{}}
+	cron := newCron("minutely", "* * * * *")
+	none := int32(0)
+	cron.Spec.SuccessfulJobsHistoryLimit, cron.Spec.JobTemplate.Spec.TTLSecondsAfterFinished = &none, &none
+	must(t, c.Create(ctx, cron))
+	time0 := &clock{at: cron.CreationTimestamp.Time}
+	for seed := range int64(2) {
+		start(t, c, job.Deps{Client: &flaky{Client: counted, rnd: rand.New(rand.NewSource(seed))}, Clock: time0.now})
+	}
+	const minutes = 6
+	for i := range minutes {
+		time0.move(time.Minute)
+		eventually(t, fmt.Sprintf("minute %d is run, and over", i), func() bool {
+			end(t, c, corev1.PodSucceeded)
+			var cron batchv1.CronJob
+			must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "minutely"}, &cron))
+			if s := cron.Status; s.LastScheduleTime != nil && time0.now().Sub(s.LastScheduleTime.Time) < time.Minute && len(s.Active) == 0 {
+				return true
+			}
+			cron.Annotations = map[string]string{"woken": time.Now().String()}
+			if err := c.Update(ctx, &cron); err != nil && !apierrors.IsConflict(err) {
+				t.Fatal(err)
+			}
+			return false
+		})
+	}
+	counted.mu.Lock()
+	defer counted.mu.Unlock()
+	for name, n := range counted.made {
+		if n != 1 {
+			t.Errorf("run %s was started %d times", name, n)
+		}
+	}
+	if len(counted.made) != minutes {
+		t.Errorf("%d runs of %d minutes", len(counted.made), minutes)
+	}
+}

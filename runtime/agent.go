@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,6 +50,13 @@ type Options struct {
 	Drain time.Duration
 	// Workers is how many pods are looked at side by side; default 8.
 	Workers int
+	// Starts is how many containers are being made and started at once, in the order in
+	// which they were decided upon: the engine gets no faster by more; default: twice the
+	// processors, 4 at least.
+	Starts int
+	// DiskHigh and DiskLow are how full, in percent, the engine's disk is when images that
+	// nothing uses are removed, and to where; default: 85 and 80.
+	DiskHigh, DiskLow int
 	// MaxPods is the number of pods the node takes; default 250.
 	MaxPods  int64
 	Log      *slog.Logger
@@ -56,10 +65,17 @@ type Options struct {
 	Clock func() time.Time
 }
 
+// pullsAtOnce is how many images are pulled side by side.
+const pullsAtOnce = 4
+
 // Agent runs the pods of one node.
 type Agent struct {
 	Options
-	files files
+	files  files
+	ledger ledger
+	// starting and pulling let only so many through at once, first come, first served.
+	starting, pulling *semaphore.Weighted
+
 	wakes chan loop.Key
 	// ctx is of the work beside the controllers: pulls, probes, hooks. It ends with Run.
 	ctx    context.Context
@@ -111,6 +127,12 @@ func New(o Options) (*Agent, error) {
 	if o.Workers == 0 {
 		o.Workers = 8
 	}
+	if o.Starts == 0 {
+		o.Starts = max(2*goruntime.NumCPU(), 4)
+	}
+	if o.DiskHigh == 0 {
+		o.DiskHigh, o.DiskLow = 85, 80
+	}
 	if o.MaxPods == 0 {
 		o.MaxPods = 250
 	}
@@ -130,7 +152,8 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("runtime: %w", err)
 	}
-	a := &Agent{Options: o, files: files{filepath.Join(dir, "pods")}, wakes: make(chan loop.Key), memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
+	a := &Agent{Options: o, files: files{filepath.Join(dir, "pods")}, ledger: ledger{dir: filepath.Join(dir, "images")},
+		starting: semaphore.NewWeighted(int64(o.Starts)), pulling: semaphore.NewWeighted(pullsAtOnce), wakes: make(chan loop.Key), memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	if err := os.MkdirAll(a.files.root, 0o700); err != nil {
 		return nil, fmt.Errorf("runtime: %w", err)
@@ -177,6 +200,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("runtime: %w", err)
 	}
+	a.work.Go(a.tidy)
 	a.wakeAll(ctx, keys)
 	a.follow(ctx)
 	return nil
@@ -194,6 +218,22 @@ func (a *Agent) wakeAll(ctx context.Context, keys []loop.Key) {
 
 // wake has a key looked at; it is called beside the controllers only.
 func (a *Agent) wake(k loop.Key) { a.wakeAll(a.ctx, []loop.Key{k}) }
+
+// tidy removes images now and then.
+func (a *Agent) tidy() {
+	every := time.NewTicker(sweepEvery)
+	defer every.Stop()
+	for {
+		if err := a.sweepImages(a.ctx); err != nil && a.ctx.Err() == nil {
+			a.Log.Warn("remove images that nothing uses", "error", err)
+		}
+		select {
+		case <-a.ctx.Done():
+			return
+		case <-every.C:
+		}
+	}
+}
 
 // remember gives f the memory of a pod, under the lock.
 func (a *Agent) remember(uid types.UID, f func(*memory)) {

@@ -25,6 +25,10 @@ const failureDelay = 10 * time.Second
 func (a *Agent) execute(ctx context.Context, key loop.Key, w World, act Action) error {
 	switch act.Verb {
 	case CreateSandbox:
+		if err := a.starting.Acquire(ctx, 1); err != nil {
+			return err
+		}
+		defer a.starting.Release(1)
 		return a.createSandbox(ctx, key, w.Pod, act)
 	case Attach:
 		return a.attach(ctx, key, w)
@@ -43,6 +47,10 @@ func (a *Agent) execute(ctx context.Context, key loop.Key, w World, act Action) 
 		a.pull(w.Pod, c.Image)
 		return nil
 	case StartContainer:
+		if err := a.starting.Acquire(ctx, 1); err != nil {
+			return err
+		}
+		defer a.starting.Release(1)
 		return a.startContainer(ctx, key, w, act)
 	case ResumeContainer:
 		return a.resume(ctx, w.Pod, act.ID, act.Name)
@@ -178,6 +186,9 @@ func (a *Agent) startContainer(ctx context.Context, key loop.Key, w World, act A
 	})
 	if last, found := w.latest(kind, c.Name); found && act.Attempt > 0 {
 		a.say(w.Pod, corev1.EventTypeNormal, "Restarting", "Container %s ended with exit code %d and is started again", c.Name, last.ExitCode)
+	}
+	if err := a.ledger.use(c.Image, a.Clock()); err != nil {
+		a.Log.Warn("note an image's use", "image", c.Image, "error", err)
 	}
 	a.say(w.Pod, corev1.EventTypeNormal, "Created", "Created container %s", c.Name)
 	return a.resume(ctx, w.Pod, id, c.Name)

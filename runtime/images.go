@@ -79,8 +79,12 @@ func (a *Agent) pull(pod *corev1.Pod, name string) {
 	p.running = true
 	a.Recorder.Event(pod, corev1.EventTypeNormal, "Pulling", "Pulling image %q", name)
 	a.work.Go(func() {
+		if a.pulling.Acquire(a.ctx, 1) != nil {
+			return
+		}
 		begin := a.Clock()
-		err := a.fetch(a.ctx, pod, name)
+		err := a.fetchOurs(a.ctx, pod, name)
+		a.pulling.Release(1)
 		if a.ctx.Err() != nil {
 			return
 		}
@@ -112,6 +116,36 @@ func (a *Agent) pulled(p *pull, err error) (waiting []loop.Key) {
 	}
 	clear(p.waiting)
 	return waiting
+}
+
+// has says whether the image is being pulled.
+func (p *pulls) has(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := p.images[name]
+	return i != nil && i.running
+}
+
+// fetchOurs pulls an image. One that was not there, or that the agent pulled before, is
+// the agent's to remove; that is noted first, lest a crash leaves an image that nobody
+// answers for.
+func (a *Agent) fetchOurs(ctx context.Context, pod *corev1.Pod, name string) error {
+	_, err := a.Docker.ImageInspect(ctx, name)
+	ours := a.ledger.knows(name)
+	if errdefs.IsNotFound(err) {
+		ours, err = true, a.ledger.note(name, "", a.Clock())
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.fetch(ctx, pod, name); err != nil || !ours {
+		return err
+	}
+	i, err := a.Docker.ImageInspect(ctx, name)
+	if err != nil {
+		return err
+	}
+	return a.ledger.note(name, i.ID, a.Clock())
 }
 
 func (a *Agent) fetch(ctx context.Context, pod *corev1.Pod, name string) error {

@@ -74,6 +74,11 @@ func (a *Agent) reconcileNode(ctx context.Context, key loop.Key) (loop.Result, e
 	next := node.DeepCopy()
 	if infoErr == nil {
 		a.describe(next, info)
+		d, diskErr := diskOf(info.DockerRootDir)
+		free, memoryErr := memoryFree()
+		for _, c := range pressures(d, diskErr, free, memoryErr, now) {
+			setCondition(next, c)
+		}
 	}
 	setReady(next, infoErr, now)
 	if err := a.Client.Status().Patch(ctx, next, client.MergeFrom(&node)); err != nil {
@@ -122,11 +127,17 @@ func (a *Agent) describe(node *corev1.Node, info system.Info) {
 func setReady(node *corev1.Node, failure error, now time.Time) {
 	c := corev1.NodeCondition{
 		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "EngineReady", Message: "Docker Engine answers",
-		LastHeartbeatTime: metav1.Time{Time: now.Truncate(time.Second)}, LastTransitionTime: metav1.Time{Time: now.Truncate(time.Second)},
+		LastHeartbeatTime: metav1.Time{Time: now.Truncate(time.Second)},
 	}
 	if failure != nil {
 		c.Status, c.Reason, c.Message = corev1.ConditionFalse, "EngineNotReady", fmt.Sprintf("Docker Engine: %v", failure)
 	}
+	setCondition(node, c)
+}
+
+// setCondition replaces the condition of its type; it keeps its time while it keeps its status.
+func setCondition(node *corev1.Node, c corev1.NodeCondition) {
+	c.LastTransitionTime = c.LastHeartbeatTime
 	for i, old := range node.Status.Conditions {
 		if old.Type == c.Type {
 			if old.Status == c.Status {

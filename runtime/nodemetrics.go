@@ -68,6 +68,15 @@ func machine(stat, meminfo string, now time.Time) (usage, error) {
 	return u, err
 }
 
+// memoryFree is what new processes could have, in bytes.
+func memoryFree() (int64, error) {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	return kilobytes(string(b), "MemAvailable")
+}
+
 // kilobytes is a line of /proc/meminfo, in bytes.
 func kilobytes(meminfo, name string) (int64, error) {
 	for line := range strings.Lines(meminfo) {

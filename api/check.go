@@ -13,7 +13,6 @@ import (
 
 // instead says what to use for well-known kinds that are not Slipway's.
 var instead = map[string]string{
-	"Deployment": "DeploymentConfig", "ReplicaSet": "ReplicationController", "StatefulSet": "DeploymentConfig",
 	"Ingress": "Route", "HTTPRoute": "Route",
 }
 

@@ -10,6 +10,7 @@ import (
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
+	kappsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -96,6 +97,11 @@ var kinds = []Kind{
 	kind(buildv1.GroupVersion, "Build", "builds", StageWorkload).made(),
 	kind(appsv1.GroupVersion, "DeploymentConfig", "deploymentconfigs", StageWorkload, "dc"),
 	kind(corev1.SchemeGroupVersion, "ReplicationController", "replicationcontrollers", StageWorkload, "rc"),
+	kind(kappsv1.SchemeGroupVersion, "Deployment", "deployments", StageWorkload, "deploy"),
+	kind(kappsv1.SchemeGroupVersion, "ReplicaSet", "replicasets", StageWorkload, "rs"),
+	kind(kappsv1.SchemeGroupVersion, "StatefulSet", "statefulsets", StageWorkload, "sts"),
+	kind(kappsv1.SchemeGroupVersion, "DaemonSet", "daemonsets", StageWorkload, "ds"),
+	kind(kappsv1.SchemeGroupVersion, "ControllerRevision", "controllerrevisions", StageWorkload).made(),
 	kind(corev1.SchemeGroupVersion, "Pod", "pods", StageWorkload, "po"),
 	kind(batchv1.SchemeGroupVersion, "Job", "jobs", StageWorkload),
 	kind(batchv1.SchemeGroupVersion, "CronJob", "cronjobs", StageWorkload, "cj"),

@@ -13,6 +13,7 @@ import (
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
+	kappsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -57,7 +58,7 @@ var rules = ruleTable()
 func ruleTable() map[reflect.Type]rule {
 	t := map[reflect.Type]rule{}
 	set := func(k reflect.Type, r rule) { t[k] = r }
-	const core, batch, rbac = "", batchv1.GroupName, rbacv1.GroupName
+	const core, apps, batch, rbac = "", kappsv1.GroupName, batchv1.GroupName, rbacv1.GroupName
 	own := v1alpha1.GroupVersion.Group
 	subdomain, segment := apivalidation.NameIsDNSSubdomain, nameIsPathSegment
 
@@ -96,6 +97,11 @@ func ruleTable() map[reflect.Type]rule {
 	set(ruleFor(buildv1.GroupName, subdomain, defaultBuild, validateBuild, updateBuild))
 	set(ruleFor(appsv1.GroupName, subdomain, defaultDeploymentConfig, validateDeploymentConfig, nil))
 	set(ruleFor(core, subdomain, defaultReplicationController, validateReplicationController, nil))
+	set(ruleFor(apps, subdomain, defaultDeployment, validateDeployment, updateDeployment))
+	set(ruleFor(apps, subdomain, defaultReplicaSet, validateReplicaSet, updateReplicaSet))
+	set(ruleFor(apps, apivalidation.NameIsDNSLabel, defaultStatefulSet, validateStatefulSet, updateStatefulSet))
+	set(ruleFor(apps, subdomain, defaultDaemonSet, validateDaemonSet, updateDaemonSet))
+	set(ruleFor[*kappsv1.ControllerRevision](apps, subdomain, nil, validateControllerRevision, updateControllerRevision))
 	set(ruleFor(core, subdomain, defaultPod, validatePod, updatePod))
 	set(ruleFor(batch, subdomain, defaultJob, validateJob, updateJob))
 	set(ruleFor(batch, cronJobName, defaultCronJob, validateCronJob, nil))

@@ -79,7 +79,7 @@ func (r *Reconciler) newer(ctx context.Context, app *v1alpha1.Application, newes
 	return append([]api.Commit{head}, log...), nil
 }
 
-// loss is what a plan takes away. A DeploymentConfig that rolls out is one restart, however
+// loss is what a plan takes away. A deployment or a set that rolls out is one restart, however
 // many pods it has, and none where it has no pods.
 func loss(plan *Plan) gate.Loss {
 	l := gate.Loss{Live: plan.Unchanged + plan.Count(Change) + plan.Count(Prune) + plan.Count(Replace)}
@@ -95,7 +95,7 @@ func loss(plan *Plan) gate.Loss {
 }
 
 func restarts(s Step) bool {
-	if s.desired.GetKind() != "DeploymentConfig" || !hasConfigChange(s.desired) || replicas(s.live) == 0 {
+	if !rollsOut(s.desired) || s.desired.GetKind() != "DaemonSet" && replicas(s.live) == 0 {
 		return false
 	}
 	for _, f := range s.Fields {
@@ -106,11 +106,11 @@ func restarts(s Step) bool {
 	return false
 }
 
-func replicas(dc *unstructured.Unstructured) int64 {
-	if dc == nil {
+func replicas(o *unstructured.Unstructured) int64 {
+	if o == nil {
 		return 0
 	}
-	n, _, _ := unstructured.NestedInt64(dc.Object, "spec", "replicas")
+	n, _, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
 	return n
 }
 

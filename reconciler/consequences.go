@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	appsv1 "github.com/openshift/api/apps/v1"
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -39,8 +38,8 @@ type neighbours struct {
 
 // project is what is live in one project.
 type project struct {
-	pods        []corev1.Pod
-	deployments []appsv1.DeploymentConfig
+	pods    []corev1.Pod
+	keepers []keeper
 }
 
 func (l *neighbours) project(ctx context.Context, name string) (*project, error) {
@@ -48,19 +47,20 @@ func (l *neighbours) project(ctx context.Context, name string) (*project, error)
 		return p, nil
 	}
 	var pods corev1.PodList
-	var deployments appsv1.DeploymentConfigList
-	for _, list := range []client.ObjectList{&pods, &deployments} {
-		if err := l.client.List(ctx, list, client.InNamespace(name)); err != nil {
-			return nil, fmt.Errorf("read what runs in %s: %w", name, err)
-		}
+	if err := l.client.List(ctx, &pods, client.InNamespace(name)); err != nil {
+		return nil, fmt.Errorf("read what runs in %s: %w", name, err)
 	}
-	l.projects[name] = &project{pods.Items, deployments.Items}
+	keepers, err := keepersIn(ctx, l.client, name)
+	if err != nil {
+		return nil, err
+	}
+	l.projects[name] = &project{pods.Items, keepers}
 	return l.projects[name], nil
 }
 
 func (l *neighbours) consequences(ctx context.Context, plan *Plan, s Step) ([]string, error) {
 	switch s.desired.GetKind() {
-	case "DeploymentConfig":
+	case "DeploymentConfig", "Deployment", "StatefulSet", "DaemonSet":
 		if s.Action == Create {
 			return nil, nil
 		}
@@ -89,8 +89,8 @@ func (l *neighbours) consequences(ctx context.Context, plan *Plan, s Step) ([]st
 // the object's project.
 func consequences(s Step, pods []corev1.Pod) []string {
 	switch s.desired.GetKind() {
-	case "DeploymentConfig":
-		return deploymentConsequences(s, podsOf(s.desired.GetName(), pods))
+	case "DeploymentConfig", "Deployment", "StatefulSet", "DaemonSet":
+		return deploymentConsequences(s, podsOf(s.desired.GetKind(), s.desired.GetName(), pods))
 	case "Route":
 		return routeConsequences(s)
 	case "ImageStream":
@@ -148,7 +148,7 @@ func deploymentConsequences(s Step, pods []corev1.Pod) []string {
 		out = append(out, replicas)
 	}
 	out = append(out, imageConsequences(s)...)
-	if rolls && hasConfigChange(s.desired) {
+	if rolls && rollsOut(s.desired) {
 		out = append(out, fmt.Sprintf("rolls out %s: replaces %s%s", name, count(len(pods), "pod"), onNodes(pods)))
 	}
 	return out
@@ -209,12 +209,6 @@ func hasConfigChange(o *unstructured.Unstructured) bool {
 	return slices.ContainsFunc(list, func(t any) bool {
 		m, _ := t.(map[string]any)
 		return str(m["type"]) == "ConfigChange"
-	})
-}
-
-func podsOf(dc string, pods []corev1.Pod) []corev1.Pod {
-	return slices.DeleteFunc(slices.Clone(pods), func(p corev1.Pod) bool {
-		return p.Labels["deploymentconfig"] != dc || p.DeletionTimestamp != nil
 	})
 }
 

@@ -114,3 +114,43 @@ func TestNothingIsAppliedOverAQuota(t *testing.T) {
 	w.push("c3", map[string]string{"dc.yaml": strings.Replace(shop, "replicas: 2", "replicas: 5", 1), "q.yaml": strings.Replace(quota, "%s", "10", 1)})
 	w.applied("root", "c3")
 }
+
+const frontend = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: front, namespace: pp}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: front}}
+  template:
+    metadata: {labels: {app: front}}
+    spec:
+      containers:
+        - {name: web, image: "example.com/web:1", envFrom: [{configMapRef: {name: settings}}]}
+`
+
+func TestThePlanSaysWhatADeploymentDoes(t *testing.T) {
+	files := map[string]string{"d.yaml": frontend, "cm.yaml": inProject(config("settings", "1"))}
+	w := newWorld(t, files)
+	w.applied("root", "c1")
+	w.must(w.client.Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "pp", Name: "front-abc-x", Labels: map[string]string{"app": "front", "pod-template-hash": "abc"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "front-abc", UID: "u", Controller: new(true)}}},
+		Spec: corev1.PodSpec{NodeName: "dock-1", Containers: []corev1.Container{{Name: "web", Image: "example.com/web:1"}}},
+	}))
+	changed := strings.Replace(strings.Replace(frontend, "replicas: 2", "replicas: 3", 1), "web:1", "web:2", 1)
+	for _, c := range []struct {
+		files    map[string]string
+		say, not string
+	}{
+		{map[string]string{"d.yaml": changed, "cm.yaml": files["cm.yaml"]}, "rolls out front: replaces 1 pod on dock-1", "keep the old value"},
+		{map[string]string{"d.yaml": changed, "cm.yaml": files["cm.yaml"]}, "scales front from 2 to 3 pods", ""},
+		{map[string]string{"d.yaml": strings.Replace(changed, "spec:", "spec:\n  paused: true", 1), "cm.yaml": files["cm.yaml"]}, "scales front", "rolls out front"},
+		{map[string]string{"d.yaml": frontend, "cm.yaml": inProject(config("settings", "2"))}, "the pods of front keep the old value", ""},
+		{map[string]string{"cm.yaml": files["cm.yaml"]}, "stops 1 pod of front on dock-1", ""},
+	} {
+		text := w.preview(c.files)
+		if !strings.Contains(text, c.say) || c.not != "" && strings.Contains(text, c.not) {
+			t.Errorf("does not say %q, or says %q:\n%s", c.say, c.not, text)
+		}
+	}
+}

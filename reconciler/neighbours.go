@@ -21,12 +21,12 @@ func staleConsequences(plan *Plan, s Step, p *project) []string {
 		return nil
 	}
 	var users []string
-	for _, dc := range p.deployments {
-		if dc.Spec.Template == nil || !uses(&dc.Spec.Template.Spec, s.desired.GetKind(), s.desired.GetName()) {
+	for _, k := range p.keepers {
+		if !uses(k.pod, s.desired.GetKind(), s.desired.GetName()) {
 			continue
 		}
-		if !plan.rolls("DeploymentConfig", dc.Namespace, dc.Name) && len(podsOf(dc.Name, p.pods)) > 0 {
-			users = append(users, dc.Name)
+		if !plan.rolls(k.kind, k.namespace, k.name) && len(podsOf(k.kind, k.name, p.pods)) > 0 {
+			users = append(users, k.name)
 		}
 	}
 	if len(users) == 0 {
@@ -45,7 +45,7 @@ func (p *Plan) rolls(kind, namespace, name string) bool {
 		if s.desired.GetKind() != kind || s.desired.GetNamespace() != namespace || s.desired.GetName() != name {
 			return false
 		}
-		return s.Action == Prune || s.Action == Replace || hasConfigChange(s.desired) && slices.ContainsFunc(s.Fields, func(f FieldChange) bool {
+		return s.Action == Prune || s.Action == Replace || rollsOut(s.desired) && slices.ContainsFunc(s.Fields, func(f FieldChange) bool {
 			return strings.HasPrefix(f.Path, "spec.template.")
 		})
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	appsv1 "github.com/openshift/api/apps/v1"
+	kappsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,7 +43,7 @@ func (l *neighbours) quotas(ctx context.Context, plan *Plan) error {
 
 // quotaKinds are the kinds whose objects use something of a quota, by what they are counted as.
 var quotaKinds = map[string]corev1.ResourceName{
-	"DeploymentConfig": "", "Pod": "", "ReplicationController": corev1.ResourceReplicationControllers,
+	"DeploymentConfig": "", "Deployment": "", "ReplicaSet": "", "StatefulSet": "", "Pod": "", "ReplicationController": corev1.ResourceReplicationControllers,
 	"ConfigMap": corev1.ResourceConfigMaps, "Secret": corev1.ResourceSecrets, "Service": corev1.ResourceServices,
 	"PersistentVolumeClaim": corev1.ResourcePersistentVolumeClaims, "ImageStream": "openshift.io/imagestreams",
 }
@@ -176,7 +177,8 @@ func (p *Plan) overQuota(ns string, h limit, was, now resource.Quantity) api.Pro
 
 // asked is the desired object with the number of pods that git leaves to others.
 func (s Step) asked() *unstructured.Unstructured {
-	if _, named := at(s.desired.Object, []string{"spec", "replicas"}); named || s.desired.GetKind() != "DeploymentConfig" {
+	kind := s.desired.GetKind()
+	if _, named := at(s.desired.Object, []string{"spec", "replicas"}); named || kind != "DeploymentConfig" && kind != "Deployment" && kind != "StatefulSet" {
 		return s.desired
 	}
 	o := s.desired.DeepCopy()
@@ -220,6 +222,11 @@ func amountsOf(o *unstructured.Unstructured) amounts {
 		var dc appsv1.DeploymentConfig
 		if convert(o, &dc) && dc.Spec.Template != nil {
 			out.addPods(&dc.Spec.Template.Spec, int64(dc.Spec.Replicas))
+		}
+	case "Deployment", "ReplicaSet", "StatefulSet":
+		var set kappsv1.Deployment
+		if convert(o, &set) && !owned {
+			out.addPods(&set.Spec.Template.Spec, replicas(o))
 		}
 	case "ReplicationController":
 		var rc corev1.ReplicationController

@@ -172,7 +172,7 @@ func TestPlacesAndProjects(t *testing.T) {
 		{"runtime kind", "", "shop", map[string]string{"a.yaml": "apiVersion: v1\nkind: Build\nmetadata: {name: b}\n"}, "a.yaml:2: shop/build/b: kind: Forbidden"},
 		{"unknown kind", "", "shop", map[string]string{"a.yaml": "apiVersion: v1\nkind: Servise\nmetadata: {name: b}\n"}, "a.yaml:2: servise/b: kind: there is no kind Servise in v1: did you mean Service?"},
 		{"unknown group", "", "shop", map[string]string{"a.yaml": "apiVersion: apps/v1\nkind: DeploymentConfig\nmetadata: {name: b}\n"}, "did you mean DeploymentConfig in apps.openshift.io/v1?"},
-		{"unknown word", "", "shop", map[string]string{"a.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b}\n"}, "did you mean DeploymentConfig?"},
+		{"unknown word", "", "shop", map[string]string{"a.yaml": "apiVersion: apps/v1\nkind: StatfulSet\nmetadata: {name: b}\n"}, "did you mean StatefulSet?"},
 		{"unknown field", "", "shop", map[string]string{"a.yaml": service + "  selektor: {}\n"}, "a.yaml:8: shop/service/web: spec.selektor: "},
 		{"field of a list", "", "shop", map[string]string{"a.yaml": service + "  - port: 80000\n    name: x\n"}, "a.yaml:8: shop/service/web: spec.ports[1].port: "},
 		{"no metadata", "", "shop", map[string]string{"a.yaml": "apiVersion: v1\nkind: Service\n"}, "metadata.name"},

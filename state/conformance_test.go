@@ -158,7 +158,7 @@ func representations(t *testing.T, c *state.Client) {
 	if len(ml.Items) != 1 || ml.Items[0].Labels["l"] != "1" {
 		t.Errorf("metadata list %+v", ml)
 	}
-	if err := c.Create(ctx, &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment"}}); err == nil {
+	if err := c.Create(ctx, &unstructured.Unstructured{Object: map[string]any{"apiVersion": "example.com/v1", "kind": "Deployment"}}); err == nil {
 		t.Error("an unknown kind was created")
 	}
 }

@@ -70,7 +70,7 @@ func schemaOf(group string) (managedfields.TypeConverter, error) {
 		return templatefields.NewTypeConverter(s), nil
 	case v1alpha1.GroupVersion.Group:
 		return managedfields.NewDeducedTypeConverter(), nil
-	case "", "batch", "rbac.authorization.k8s.io":
+	case "", "apps", "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "scheduling.k8s.io":
 		return kubefields.NewTypeConverter(s), nil
 	}
 	return nil, fmt.Errorf("no schema for the kinds of group %q", group)

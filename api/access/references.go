@@ -31,7 +31,7 @@ func ReferencesOf(o *unstructured.Unstructured, registry string) []Reference {
 		w.repository(o, "spec.sourceRef", o.GetNamespace())
 	case "TemplateInstance":
 		w.template(o)
-	case "BuildConfig", "Build", "DeploymentConfig", "ReplicationController", "Pod", "Job", "CronJob", "ImageStream":
+	case "BuildConfig", "Build", "DeploymentConfig", "ReplicationController", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Pod", "Job", "CronJob", "ImageStream":
 		w.walk(o.Object["spec"], "spec")
 	}
 	// A Template makes nothing: what its instances make is looked at by itself.

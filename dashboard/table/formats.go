@@ -8,6 +8,7 @@ import (
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
+	kappsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -32,6 +33,12 @@ var formats = map[schema.GroupKind]format{
 	core("Namespace"):             formatOf(columns("Name", "Status", "Age"), namespaceCells),
 	core("PersistentVolume"):      formatOf(columns("Name", "Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass", "Reason", "Age"), volumeCells),
 	core("PersistentVolumeClaim"): formatOf(columns("Name", "Status", "Volume", "Capacity", "Access Modes", "StorageClass", "Age"), claimCells),
+
+	group(kappsv1.GroupName, "Deployment"):         formatOf(columns("Name", "Ready", "Up-to-date", "Available", "Age", "", "Containers", "Images", "Selector"), deploymentCells),
+	group(kappsv1.GroupName, "ReplicaSet"):         formatOf(columns("Name", "Desired", "Current", "Ready", "Age", "", "Containers", "Images", "Selector"), replicaSetCells),
+	group(kappsv1.GroupName, "StatefulSet"):        formatOf(columns("Name", "Ready", "Age", "", "Containers", "Images"), statefulSetCells),
+	group(kappsv1.GroupName, "DaemonSet"):          formatOf(columns("Name", "Desired", "Current", "Ready", "Up-to-date", "Available", "Node Selector", "Age", "", "Containers", "Images", "Selector"), daemonSetCells),
+	group(kappsv1.GroupName, "ControllerRevision"): formatOf(columns("Name", "Controller", "Revision", "Age"), revisionCells),
 
 	group(batchv1.GroupName, "Job"):     formatOf(columns("Name", "Status", "Completions", "Duration", "Age", "", "Containers", "Images", "Selector"), jobCells),
 	group(batchv1.GroupName, "CronJob"): formatOf(columns("Name", "Schedule", "Timezone", "Suspend", "Active", "Last Schedule", "Age", "", "Containers", "Images"), cronJobCells),

@@ -15,6 +15,10 @@ var podPath = map[string][]string{
 	"Pod":                   {"spec"},
 	"DeploymentConfig":      {"spec", "template", "spec"},
 	"ReplicationController": {"spec", "template", "spec"},
+	"Deployment":            {"spec", "template", "spec"},
+	"ReplicaSet":            {"spec", "template", "spec"},
+	"StatefulSet":           {"spec", "template", "spec"},
+	"DaemonSet":             {"spec", "template", "spec"},
 	"Job":                   {"spec", "template", "spec"},
 	"CronJob":               {"spec", "jobTemplate", "spec", "template", "spec"},
 }

@@ -20,6 +20,7 @@ import (
 	"slipway.dev/slipway/reconciler/project"
 	"slipway.dev/slipway/reconciler/schedule"
 	"slipway.dev/slipway/reconciler/service"
+	"slipway.dev/slipway/reconciler/workload"
 	"slipway.dev/slipway/registry"
 	"slipway.dev/slipway/render"
 	"slipway.dev/slipway/render/ledger"
@@ -92,6 +93,7 @@ func (s *server) openReconciler(context.Context) error {
 		image.Controllers(images),
 		deploy.Controllers(deploy.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		job.Controllers(job.Deps{Client: s.client, Events: s.events, Log: s.log}),
+		workload.Controllers(workload.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		project.Controllers(project.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		schedule.Controllers(schedule.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		service.Controllers(service.Deps{Client: s.client, Events: s.events, Log: s.log, Network: s.cfg.serviceNetwork}),

@@ -1,0 +1,376 @@
+package workload_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/reconciler/workload"
+	"slipway.dev/slipway/state/event"
+	"slipway.dev/slipway/state/loop"
+	"slipway.dev/slipway/state/statetest"
+)
+
+// cluster is live state with the controllers running, and nodes that answer for pods by
+// writing their status, as the runtime does.
+type cluster struct {
+	t    *testing.T
+	c    client.WithWatch
+	stop func()
+	// sick holds an image whose pods never become ready.
+	sick atomic.Value
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	k := &cluster{t: t, c: statetest.New(t)}
+	k.sick.Store("")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		loop.Run(ctx, k.c, slog.New(slog.NewTextHandler(t.Output(), nil)), loop.Controller{
+			Name: "node", Watches: []loop.Watch{{List: &corev1.PodList{}}}, Reconcile: k.node,
+		})
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	k.start()
+	t.Cleanup(func() { k.stop() })
+	return k
+}
+
+// start runs the controllers under test, as a process of its own would.
+func (k *cluster) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	log := slog.New(slog.NewTextHandler(k.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		loop.Run(ctx, k.c, log, workload.Controllers(workload.Deps{Client: k.c, Events: event.New(k.c, "workload", slog.New(slog.DiscardHandler)), Log: log})...)
+	}()
+	k.stop = func() { cancel(); <-done }
+}
+
+func (k *cluster) node(ctx context.Context, key loop.Key) (loop.Result, error) {
+	var p corev1.Pod
+	if err := k.c.Get(ctx, key, &p); err != nil {
+		return loop.Result{}, client.IgnoreNotFound(err)
+	}
+	if p.DeletionTimestamp != nil {
+		return loop.Result{}, client.IgnoreNotFound(k.c.Delete(ctx, &p, client.GracePeriodSeconds(0)))
+	}
+	if p.Status.Phase != "" && p.Status.Phase != corev1.PodPending || p.Spec.Containers[0].Image == k.sick.Load() {
+		return loop.Result{}, nil
+	}
+	p.Status.Phase = corev1.PodRunning
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()}}
+	err := k.c.Status().Update(ctx, &p)
+	if apierrors.IsConflict(err) {
+		return loop.Result{After: time.Millisecond}, nil
+	}
+	return loop.Result{}, client.IgnoreNotFound(err)
+}
+
+func (k *cluster) eventually(what string, holds func() (bool, string)) {
+	k.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		ok, detail := holds()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			k.t.Fatalf("%s: %s", what, detail)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (k *cluster) create(objs ...client.Object) {
+	k.t.Helper()
+	for _, o := range objs {
+		if err := k.c.Create(k.t.Context(), o); err != nil {
+			k.t.Fatal(err)
+		}
+	}
+}
+
+// edit changes an object, trying again where a controller wrote in between.
+func edit[T client.Object](k *cluster, o T, change func(T)) {
+	k.t.Helper()
+	k.eventually("edit "+o.GetName(), func() (bool, string) {
+		if err := k.c.Get(k.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			return false, err.Error()
+		}
+		change(o)
+		err := k.c.Update(k.t.Context(), o)
+		return err == nil, fmt.Sprint(err)
+	})
+}
+
+func (k *cluster) read(o client.Object) {
+	k.t.Helper()
+	if err := k.c.Get(k.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// sets reads `image revision replicas available` of each ReplicaSet, by revision.
+func (k *cluster) sets() string {
+	k.t.Helper()
+	var list appsv1.ReplicaSetList
+	if err := k.c.List(k.t.Context(), &list, client.InNamespace("shop")); err != nil {
+		k.t.Fatal(err)
+	}
+	var lines []string
+	for _, rs := range list.Items {
+		lines = append(lines, fmt.Sprintf("%s %s %d %d", rs.Annotations["deployment.kubernetes.io/revision"], rs.Spec.Template.Spec.Containers[0].Image, *rs.Spec.Replicas, rs.Status.AvailableReplicas))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func (k *cluster) become(want string) {
+	k.t.Helper()
+	k.eventually("sets", func() (bool, string) {
+		got := k.sets()
+		return got == want, fmt.Sprintf("got\n%s\nwant\n%s", got, want)
+	})
+}
+
+// pods lists what pods there are, sorted, each as f says.
+func (k *cluster) pods(f func(*corev1.Pod) string) []string {
+	k.t.Helper()
+	var list corev1.PodList
+	if err := k.c.List(k.t.Context(), &list, client.InNamespace("shop")); err != nil {
+		k.t.Fatal(err)
+	}
+	var out []string
+	for i := range list.Items {
+		out = append(out, f(&list.Items[i]))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func template(image string) corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: image}}},
+	}
+}
+
+func deployment(edits ...func(*appsv1.Deployment)) *appsv1.Deployment {
+	three := int32(3)
+	d := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &three, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Template: template("web:1"),
+		},
+	}
+	for _, e := range edits {
+		e(d)
+	}
+	return d
+}
+
+func runs(image string) func(*appsv1.Deployment) {
+	return func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = image }
+}
+
+func replicas(n int32) func(*appsv1.Deployment) {
+	return func(d *appsv1.Deployment) { d.Spec.Replicas = &n }
+}
+
+func TestADeploymentRollsScalesAndGoesBack(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	d := deployment()
+	k.create(d)
+	k.become("1 web:1 3 3")
+	edit(k, d, runs("web:2"))
+	k.become("1 web:1 0 0\n2 web:2 3 3")
+	edit(k, d, replicas(5))
+	k.become("1 web:1 0 0\n2 web:2 5 5")
+	edit(k, d, runs("web:1"))
+	k.become("2 web:2 0 0\n3 web:1 5 5")
+	k.eventually("status", func() (bool, string) {
+		k.read(d)
+		s := d.Status
+		return s.ObservedGeneration == d.Generation && s.Replicas == 5 && s.UpdatedReplicas == 5 && s.ReadyReplicas == 5 && s.AvailableReplicas == 5 && s.UnavailableReplicas == 0 &&
+			d.Annotations["deployment.kubernetes.io/revision"] == "3" && len(s.Conditions) == 2, fmt.Sprintf("%v %+v", d.Annotations, s)
+	})
+	for _, c := range d.Status.Conditions {
+		if c.Status != corev1.ConditionTrue {
+			t.Errorf("condition %+v", c)
+		}
+	}
+	var list appsv1.ReplicaSetList
+	if err := k.c.List(t.Context(), &list, client.InNamespace("shop")); err != nil {
+		t.Fatal(err)
+	}
+	for _, rs := range list.Items {
+		hash := rs.Labels["pod-template-hash"]
+		if hash == "" || rs.Name != "web-"+hash || rs.Spec.Selector.MatchLabels["pod-template-hash"] != hash || rs.Spec.Template.Labels["pod-template-hash"] != hash {
+			t.Errorf("hash %q of %s: %v", hash, rs.Name, rs.Spec.Selector)
+		}
+	}
+}
+
+func TestRecreateNeverRunsTwoVersions(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	d := deployment(func(d *appsv1.Deployment) { d.Spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType })
+	k.create(d)
+	k.become("1 web:1 3 3")
+	edit(k, d, runs("web:2"))
+	k.eventually("the new version alone", func() (bool, string) {
+		images := slices.Compact(k.pods(func(p *corev1.Pod) string { return p.Spec.Containers[0].Image }))
+		if len(images) > 1 {
+			t.Fatalf("side by side: %v", images)
+		}
+		return k.sets() == "1 web:1 0 0\n2 web:2 3 3", k.sets()
+	})
+}
+
+func TestAStuckRolloutSaysSoAndTheNextOneGoesOn(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	k.sick.Store("web:bad")
+	d := deployment(func(d *appsv1.Deployment) {
+		one := int32(1)
+		d.Spec.ProgressDeadlineSeconds = &one
+	})
+	k.create(d)
+	k.become("1 web:1 3 3")
+	edit(k, d, runs("web:bad"))
+	k.become("1 web:1 3 3\n2 web:bad 1 0")
+	k.eventually("deadline", func() (bool, string) {
+		k.read(d)
+		for _, c := range d.Status.Conditions {
+			if c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse && c.Reason == "ProgressDeadlineExceeded" {
+				return true, ""
+			}
+		}
+		return false, fmt.Sprintf("%+v", d.Status.Conditions)
+	})
+	edit(k, d, runs("web:3"))
+	k.become("1 web:1 0 0\n2 web:bad 0 0\n3 web:3 3 3")
+}
+
+func TestAPausedDeploymentOnlyScales(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	d := deployment()
+	k.create(d)
+	k.become("1 web:1 3 3")
+	edit(k, d, func(d *appsv1.Deployment) { d.Spec.Paused = true; runs("web:2")(d); replicas(4)(d) })
+	k.become("1 web:1 4 4")
+	k.eventually("condition", func() (bool, string) {
+		k.read(d)
+		return slices.ContainsFunc(d.Status.Conditions, func(c appsv1.DeploymentCondition) bool { return c.Reason == "DeploymentPaused" }), fmt.Sprintf("%+v", d.Status.Conditions)
+	})
+	edit(k, d, func(d *appsv1.Deployment) { d.Spec.Paused = false })
+	k.become("1 web:1 0 0\n2 web:2 4 4")
+}
+
+func TestARestartInTheMiddleGoesOn(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	k.sick.Store("web:2")
+	d := deployment()
+	k.create(d)
+	k.become("1 web:1 3 3")
+	edit(k, d, runs("web:2"))
+	k.become("1 web:1 3 3\n2 web:2 1 0")
+	k.stop()
+	k.sick.Store("")
+	var list corev1.PodList
+	if err := k.c.List(t.Context(), &list, client.InNamespace("shop")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range list.Items {
+		if _, err := k.node(t.Context(), client.ObjectKeyFromObject(&list.Items[i])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.start()
+	k.become("1 web:1 0 0\n2 web:2 3 3")
+}
+
+func TestHistoryIsCutAndNamesThatAreTakenAreLeft(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	d := deployment(func(d *appsv1.Deployment) {
+		one := int32(1)
+		d.Spec.RevisionHistoryLimit = &one
+	})
+	k.create(d)
+	k.become("1 web:1 3 3")
+	for _, image := range []string{"web:2", "web:3"} {
+		edit(k, d, runs(image))
+		k.eventually(image, func() (bool, string) { return strings.Contains(k.sets(), image+" 3 3"), k.sets() })
+	}
+	k.become("2 web:2 0 0\n3 web:3 3 3")
+
+	// Somebody else's set has the very name that the next one would get.
+	var rs appsv1.ReplicaSetList
+	if err := k.c.List(t.Context(), &rs, client.InNamespace("shop")); err != nil {
+		t.Fatal(err)
+	}
+	zero := int32(0)
+	edit(k, d, func(d *appsv1.Deployment) { d.Spec.Paused = true; runs("web:1")(d) })
+	for _, c := range rs.Items {
+		if c.Spec.Template.Spec.Containers[0].Image != "web:3" {
+			continue
+		}
+		stranger := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: firstName(k, d)}, Spec: appsv1.ReplicaSetSpec{
+			Replicas: &zero, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "other"}}, Template: template("other:1")}}
+		stranger.Spec.Template.Labels = map[string]string{"app": "other"}
+		k.create(stranger)
+	}
+	edit(k, d, func(d *appsv1.Deployment) { d.Spec.Paused = false })
+	k.eventually("another name", func() (bool, string) {
+		k.read(d)
+		return strings.Contains(k.sets(), "4 web:1 3 3") && d.Status.CollisionCount != nil && *d.Status.CollisionCount == 1, fmt.Sprintf("%s\n%+v", k.sets(), d.Status)
+	})
+}
+
+// firstName is the name that the set of a Deployment's template gets first.
+func firstName(k *cluster, d *appsv1.Deployment) string {
+	k.t.Helper()
+	return workload.SetName(d)
+}
+
+func TestReplicaSetsTakeInAndLetGo(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	two := int32(2)
+	stray := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "stray", Labels: map[string]string{"app": "web"}}, Spec: template("web:1").Spec}
+	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Spec: appsv1.ReplicaSetSpec{
+		Replicas: &two, Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: []string{"web"}}}}, Template: template("web:1")}}
+	k.create(stray, rs)
+	k.eventually("adopted", func() (bool, string) {
+		k.read(rs)
+		k.read(stray)
+		return metav1.GetControllerOf(stray) != nil && rs.Status.AvailableReplicas == 2, fmt.Sprintf("%v %+v", stray.OwnerReferences, rs.Status)
+	})
+	edit(k, stray, func(p *corev1.Pod) { p.Labels["app"] = "debug" })
+	k.eventually("let go and replaced", func() (bool, string) {
+		k.read(rs)
+		k.read(stray)
+		all := k.pods(func(p *corev1.Pod) string { return p.Name })
+		return metav1.GetControllerOf(stray) == nil && rs.Status.AvailableReplicas == 2 && len(all) == 3, fmt.Sprintf("%v %+v %v", stray.OwnerReferences, rs.Status, all)
+	})
+}

@@ -27,6 +27,10 @@ const (
 	hubBytes   = 8 << 20
 )
 
+// decodedFor is how long a change's objects are kept decoded, which takes many times the memory of the
+// values. A watcher that is slower decodes for itself, and for those as slow as it is.
+const decodedFor = time.Second
+
 // hubPause is the least time between two wakings of a hub's watchers.
 const hubPause = 5 * time.Millisecond
 
@@ -50,6 +54,8 @@ type hub struct {
 	changes []*change
 	first   uint64
 	bytes   int
+	// stale is the number of the first change that may be decoded.
+	stale uint64
 	// floor: every change after this revision and up to rev is kept.
 	floor, rev int64
 	// news is closed and replaced when something is added or the hub ends.
@@ -62,6 +68,8 @@ type hub struct {
 type change struct {
 	*clientv3.Event
 	key string
+	// came is when the hub was told.
+	came time.Time
 
 	// decoded is replaced, under mu, and never changed.
 	decoded atomic.Pointer[[]decoded]
@@ -75,7 +83,9 @@ type decoded struct {
 	err  error
 }
 
-func newChange(e *clientv3.Event) *change { return &change{Event: e, key: string(e.Kv.Key)} }
+func newChange(e *clientv3.Event) *change {
+	return &change{Event: e, key: string(e.Kv.Key), came: time.Now()}
+}
 
 func (e *change) find(typ reflect.Type, prev bool) *decoded {
 	if all := e.decoded.Load(); all != nil {
@@ -184,6 +194,8 @@ func (h *hub) run(ctx context.Context, c *Client, prefix string, rev int64) {
 	events := c.follow(ctx, prefix, clientv3.GetPrefixRangeEnd(prefix), rev)
 	pause := time.NewTimer(hubPause)
 	defer pause.Stop()
+	forget := time.NewTicker(decodedFor)
+	defer forget.Stop()
 	resting, pending := false, false
 	for {
 		select {
@@ -194,12 +206,27 @@ func (h *hub) run(ctx context.Context, c *Client, prefix string, rev int64) {
 			pending = h.add(resp) || pending
 		case <-pause.C:
 			resting = false
+		case now := <-forget.C:
+			h.forget(now.Add(-decodedFor))
 		}
 		if pending && !resting {
 			h.wake()
 			pending, resting = false, true
 			pause.Reset(hubPause)
 		}
+	}
+}
+
+// forget lets the decoded objects of changes go that came before a time.
+func (h *hub) forget(before time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.stale = max(h.stale, h.first); h.stale < h.first+uint64(len(h.changes)); h.stale++ {
+		e := h.changes[h.stale-h.first]
+		if e.came.After(before) {
+			return
+		}
+		e.decoded.Store(nil)
 	}
 }
 

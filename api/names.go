@@ -22,9 +22,25 @@ const (
 	// ServiceAddressAnnotation repeats spec.clusterIP once it is known to be the
 	// Service's alone.
 	ServiceAddressAnnotation = "slipway.dev/cluster-ip"
+	// NodePortsAnnotation lists the node ports that are known to be the Service's alone,
+	// separated by commas. Nodes serve no others.
+	NodePortsAnnotation = "slipway.dev/node-ports"
+	// ExternalIPsAnnotation lists the addresses from spec.externalIPs that administrators
+	// allow, and the load balancer's, separated by commas. Nodes serve no others.
+	ExternalIPsAnnotation = "slipway.dev/external-ips"
+	// LinksAnnotation of a pod lists the services that are to be reached at the pod's own
+	// loopback address; see ParseLinks.
+	LinksAnnotation = "slipway.dev/links"
+)
+
+// The ports of nodes that services may have, as Kubernetes gives them by default.
+const (
+	FirstNodePort = 30000
+	LastNodePort  = 32767
 )
 
 // allocated annotations are given by Slipway and never by a repository: a project that
 // chose its own network id could listen in on another's, and a service that passed for
 // one whose address was checked could take another's traffic.
-var allocated = []string{UIDRangeAnnotation, SupplementalGroupsAnnotation, MCSAnnotation, NetIDAnnotation, NetIDFromAnnotation, ServiceAddressAnnotation}
+var allocated = []string{UIDRangeAnnotation, SupplementalGroupsAnnotation, MCSAnnotation, NetIDAnnotation, NetIDFromAnnotation, ServiceAddressAnnotation,
+	NodePortsAnnotation, ExternalIPsAnnotation}

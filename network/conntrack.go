@@ -64,7 +64,9 @@ func astray(lost, now map[way]bool, services netip.Prefix) connections {
 			return false
 		}
 		w := way{netip.AddrPortFrom(front.Unmap(), f.Forward.DstPort), netip.AddrPortFrom(back.Unmap(), f.Reverse.SrcPort)}
-		return !now[w] && (lost[w] || services.Contains(w.front.Addr()))
+		// Ports of the node stand for all of its addresses.
+		node := way{netip.AddrPortFrom(netip.IPv4Unspecified(), f.Forward.DstPort), w.back}
+		return !now[w] && !now[node] && (lost[w] || lost[node] || services.Contains(w.front.Addr()))
 	}
 }
 

@@ -53,7 +53,7 @@ func (d *Driver) prime(ctx context.Context) error {
 	for i := range services.Items {
 		name := client.ObjectKeyFromObject(&services.Items[i])
 		d.records.PutService(name, &services.Items[i])
-		d.table.Put(ownerOfService(name), rules.OfService(&services.Items[i], behind[name]))
+		d.table.Put(ownerOfService(name), rules.OfService(d.Node, &services.Items[i], behind[name]))
 	}
 	for i := range pods.Items {
 		d.placeRemote(client.ObjectKeyFromObject(&pods.Items[i]), &pods.Items[i])
@@ -118,7 +118,7 @@ func (d *Driver) reconcileService(ctx context.Context, name key) (loop.Result, e
 	d.records.PutEndpoints(name, endpoints)
 	now := rules.Elements{}
 	if service != nil {
-		now = rules.OfService(service, endpoints)
+		now = rules.OfService(d.Node, service, endpoints)
 	}
 	owner := ownerOfService(name)
 	before := d.table.Of(owner)

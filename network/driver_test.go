@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,8 +19,10 @@ import (
 	projectv1 "github.com/openshift/api/project/v1"
 	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/network/networktest"
 )
 
@@ -67,6 +71,125 @@ func TestServiceAffinity(t *testing.T) {
 			return err
 		}
 		return tells(func() (string, error) { return a.ask("tcp", at) }, first)()
+	})
+}
+
+// A client stays with its endpoint as long as that is one, and may be given another after its
+// time.
+func TestServiceAffinityEnds(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	var behind []pod
+	for _, name := range []string{"a", "b", "c", "d"} {
+		behind = append(behind, x.pod("shop", name))
+	}
+	at := x.service("shop", "web", 1, behind...)
+	x.change("web", func(s *corev1.Service) {
+		s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+		s.Spec.SessionAffinityConfig = &corev1.SessionAffinityConfig{ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: ptr.To[int32](1)}}
+	})
+	said := func() (string, error) { return behind[0].ask("tcp", at) }
+	var first string
+	eventually(t, "one endpoint", func() (err error) {
+		if first, err = said(); err != nil {
+			return err
+		}
+		return tells(said, first)()
+	})
+	eventually(t, "another one after the time", func() error {
+		time.Sleep(1100 * time.Millisecond)
+		if got, err := said(); err != nil || got == first {
+			return fmt.Errorf("%q %v", got, err)
+		}
+		return nil
+	})
+	x.change("web", func(s *corev1.Service) { *s.Spec.SessionAffinityConfig.ClientIP.TimeoutSeconds = 10800 })
+	eventually(t, "one endpoint for long", func() (err error) {
+		if first, err = said(); err != nil {
+			return err
+		}
+		return tells(said, first)()
+	})
+	e := &corev1.Endpoints{}
+	if err := x.client.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web"}, e); err != nil {
+		t.Fatal(err)
+	}
+	e.Subsets = subset(slices.DeleteFunc(behind, func(p pod) bool { return p.name.Name == first })...)
+	if err := x.client.Update(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another one where that is gone", func() error {
+		other, err := said()
+		if err != nil || other == first {
+			return fmt.Errorf("%q %v", other, err)
+		}
+		return tells(said, other)()
+	})
+}
+
+func TestNodePortsAndOuterAddresses(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	a, b := x.pod("shop", "a"), x.pod("shop", "b")
+	x.service("shop", "web", 1, a, b)
+	n := int(x.driver.ServiceNetwork.Addr().As4()[1]) // all tests share the node's ports
+	port, outer := 31000+n, fmt.Sprintf("198.51.100.%d", n)
+	outside := x.outside(fmt.Sprintf("192.168.%d", n))
+	own := fmt.Sprintf("192.168.%d.1:%d", n, port)
+	// The outer address lies behind the node, as far as the node knows.
+	if out, err := exec.Command("ip", "route", "add", outer, "via", fmt.Sprintf("192.168.%d.2", n)).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	x.change("web", func(s *corev1.Service) {
+		s.Spec.Type = corev1.ServiceTypeNodePort
+		for i := range s.Spec.Ports {
+			s.Spec.Ports[i].NodePort = int32(port)
+		}
+		s.Spec.ExternalIPs = []string{outer}
+	})
+	// The server has not noted yet that both are the service's.
+	for _, at := range []string{own, outer + ":80"} {
+		if got, err := outside.ask("tcp", at); err == nil {
+			t.Errorf("%s: %q before it was noted", at, got)
+		}
+	}
+	x.change("web", func(s *corev1.Service) {
+		s.Annotations = map[string]string{api.NodePortsAnnotation: fmt.Sprint(port), api.ExternalIPsAnnotation: outer}
+	})
+	for _, network := range []string{"tcp", "udp"} {
+		for who, f := range map[string]func(string, string) (string, error){"outside": outside.ask, "a pod": a.ask, "the node": ask} {
+			eventually(t, network+" from "+who+" to the node port", tells(func() (string, error) { return f(network, own) }, "a", "b"))
+			eventually(t, network+" from "+who+" to the outer address", tells(func() (string, error) { return f(network, outer+":80") }, "a", "b"))
+		}
+	}
+	// Pods see who asks.
+	if err := a.Do(func() error {
+		return tell(t, ":8081", func(client string) string { host, _, _ := net.SplitHostPort(client); return host })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	e := &corev1.Endpoints{}
+	if err := x.client.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web"}, e); err != nil {
+		t.Fatal(err)
+	}
+	e.Subsets = subset(a)
+	e.Subsets[0].Ports[0].Port = 8081
+	if err := x.client.Update(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "who asks", tells(func() (string, error) { return outside.ask("tcp", own) }, fmt.Sprintf("192.168.%d.2", n)))
+	e.Subsets = nil
+	if err := x.client.Update(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "refused without endpoints", func() error {
+		_, err := outside.ask("tcp", outer+":80")
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("got %v", err)
+		}
+		return nil
 	})
 }
 

@@ -28,7 +28,8 @@ func hostChains(name, links string, cluster, subnet netip.Prefix) []hostChain {
 			fmt.Sprintf("-s %s -o br-+ -j RETURN", subnet),
 			fmt.Sprintf("-s %s -j ACCEPT", subnet),
 			fmt.Sprintf("-d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", subnet),
-			fmt.Sprintf("-d %s -m conntrack --ctstate DNAT -j ACCEPT", subnet),
+			fmt.Sprintf("-s %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", cluster),
+			fmt.Sprintf("-d %s -m conntrack --ctstate DNAT -j ACCEPT", cluster),
 			fmt.Sprintf("-s %s -d %s -j ACCEPT", cluster, subnet),
 		}},
 		{"filter", "INPUT", prefix + "INPUT", []string{

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	projectv1 "github.com/openshift/api/project/v1"
+	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -217,6 +218,58 @@ func (x *node) service(project, name string, host byte, behind ...pod) string {
 	e.Subsets = subset(behind...)
 	x.create(e)
 	return ip + ":80"
+}
+
+// change changes a service of project shop.
+func (x *node) change(name string, f func(*corev1.Service)) {
+	x.t.Helper()
+	var s corev1.Service
+	if err := x.client.Get(x.t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &s); err != nil {
+		x.t.Fatal(err)
+	}
+	f(&s)
+	if err := x.client.Update(x.t.Context(), &s); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// outside is a neighbour of the node, which has .1 of a network and the neighbour .2.
+func (x *node) outside(network string) pod {
+	x.t.Helper()
+	other := pod{Namespace: networktest.New(x.t)}
+	name := x.driver.Name + "out"
+	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "out1", PeerNamespace: netlink.NsPid(other.PID)}
+	if err := netlink.LinkAdd(pair); err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(func() { netlink.LinkDel(pair) })
+	addressed := func(link, address string) error {
+		l, err := netlink.LinkByName(link)
+		if err != nil {
+			return err
+		}
+		ip, err := netlink.ParseAddr(address)
+		if err != nil {
+			return err
+		}
+		if err := netlink.AddrAdd(l, ip); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(l)
+	}
+	if err := addressed(name, network+".1/24"); err != nil {
+		x.t.Fatal(err)
+	}
+	if err := other.Do(func() error {
+		if err := addressed("out1", network+".2/24"); err != nil {
+			return err
+		}
+		everything := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
+		return netlink.RouteAdd(&netlink.Route{Dst: everything, Gw: net.ParseIP(network + ".1")})
+	}); err != nil {
+		x.t.Fatal(err)
+	}
+	return other
 }
 
 func subset(behind ...pod) []corev1.EndpointSubset {

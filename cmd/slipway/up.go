@@ -59,6 +59,8 @@ func upCommand() *cobra.Command {
 	f.StringVar(&c.Name, "name", "slipway", "name of this instance's links, tables and chains; at most 7 letters")
 	f.StringVar(&c.ClusterNetwork, "cluster-network", "10.128.0.0/14", "addresses of pods")
 	f.StringVar(&c.ServiceNetwork, "service-network", "172.30.0.0/16", "addresses of services")
+	f.StringSliceVar(&c.ExternalNetworks, "external-ip-network", nil, "networks that services' externalIPs may be from, !NETWORK for what is taken out of them (default: none)")
+	f.StringVar(&c.IngressNetwork, "ingress-network", "", "addresses of services of type LoadBalancer, which something else routes to the nodes (default: they stay without)")
 	f.BoolVar(&c.FlatNetwork, "flat-network", false, "let projects reach each other's pods")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	_ = cmd.MarkFlagRequired("repo")

@@ -19,8 +19,10 @@ func serviceCells(s *corev1.Service, now time.Time) []any {
 	external := "<none>"
 	if s.Spec.Type == corev1.ServiceTypeExternalName {
 		external = s.Spec.ExternalName
-	} else if len(s.Spec.ExternalIPs) > 0 {
-		external = strings.Join(s.Spec.ExternalIPs, ",")
+	} else if outer := outerAddresses(s); len(outer) > 0 {
+		external = strings.Join(outer, ",")
+	} else if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		external = "<pending>"
 	}
 	ports := make([]string, len(s.Spec.Ports))
 	for i, p := range s.Spec.Ports {
@@ -34,6 +36,15 @@ func serviceCells(s *corev1.Service, now time.Time) []any {
 		s.Name, cmp.Or(string(s.Spec.Type), "ClusterIP"), none(s.Spec.ClusterIP), external, none(strings.Join(ports, ",")), age(s.CreationTimestamp, now),
 		pairs(s.Spec.Selector),
 	}
+}
+
+// outerAddresses are where a service is reached from outside, its load balancer's first.
+func outerAddresses(s *corev1.Service) []string {
+	var out []string
+	for _, i := range s.Status.LoadBalancer.Ingress {
+		out = append(out, cmp.Or(i.IP, i.Hostname))
+	}
+	return append(out, s.Spec.ExternalIPs...)
 }
 
 // endpoints are the fields of v1 Endpoints that are shown. The type of k8s.io/api is

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"slipway.dev/slipway/api"
 )
 
 // Pod is what the rules need to know of a pod: which address is whose.
@@ -15,12 +18,13 @@ type Pod struct {
 	Name    types.NamespacedName
 	Address netip.Addr
 	// Netid is the virtual network of the pod's project; 0 reaches and is reached by all.
+	// From FirstOwn up it is a number of this node only, which says nothing on another.
 	Netid uint32
 }
 
-// Compile is the elements for all of that: the union of the parts that the Of…
+// Compile is the elements for all of that on a node: the union of the parts that the Of…
 // functions give for each object.
-func Compile(services []corev1.Service, endpoints []corev1.Endpoints, pods []Pod) Elements {
+func Compile(node string, services []corev1.Service, endpoints []corev1.Endpoints, pods []Pod) Elements {
 	byName := map[types.NamespacedName]*corev1.Endpoints{}
 	for i := range endpoints {
 		e := &endpoints[i]
@@ -30,7 +34,7 @@ func Compile(services []corev1.Service, endpoints []corev1.Endpoints, pods []Pod
 	for i := range services {
 		s := &services[i]
 		name := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
-		t.Put("service "+name.String(), OfService(s, byName[name]))
+		t.Put("service "+name.String(), OfService(node, s, byName[name]))
 	}
 	for _, p := range pods {
 		t.Put("pod "+p.Name.String(), OfPod(p))
@@ -38,38 +42,92 @@ func Compile(services []corev1.Service, endpoints []corev1.Endpoints, pods []Pod
 	return t.Elements()
 }
 
-// OfService is the elements of one service. endpoints may be nil. A headless service, one
-// of type ExternalName and one without endpoints have none.
-func OfService(s *corev1.Service, endpoints *corev1.Endpoints) Elements {
+// OfService is the elements of one service on a node. endpoints may be nil. A headless
+// service and one of type ExternalName have none. Node ports and outer addresses are served
+// as far as the annotations say that they are the service's.
+func OfService(node string, s *corev1.Service, endpoints *corev1.Endpoints) Elements {
 	out := Elements{}
-	if s.Spec.Type == corev1.ServiceTypeExternalName || endpoints == nil {
+	if s.Spec.Type == corev1.ServiceTypeExternalName {
 		return out
 	}
-	for _, front := range fronts(s) {
-		for _, p := range s.Spec.Ports {
-			proto := protocolOf(p.Protocol)
-			targets := targetsOf(endpoints, p)
-			if len(targets) == 0 || protocols[proto] == 0 {
-				continue
+	internal := s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal
+	external := s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
+	ports := noted(s, api.NodePortsAnnotation)
+	for _, p := range s.Spec.Ports {
+		proto := protocolOf(p.Protocol)
+		if protocols[proto] == 0 {
+			continue
+		}
+		all := targetsOf(endpoints, p, "")
+		here := func(local bool) []netip.AddrPort {
+			if local {
+				return targetsOf(endpoints, p, node)
 			}
-			key := fmt.Sprintf("%s . %s . %d", front, proto, p.Port)
-			chain := "spread"
-			if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-				chain = "sticky"
-			}
-			out[Element{Services, key}] = fmt.Sprintf("goto %s-%d", chain, len(targets))
-			for i, t := range targets {
-				out[Element{Endpoints, fmt.Sprintf("%s . %d", key, i)}] = fmt.Sprintf("%s . %d", t.Addr(), t.Port())
-			}
+			return all
+		}
+		for _, front := range addresses(s.Spec.ClusterIP) {
+			addFront(out, s, Services, front, proto, p.Port, here(internal))
+		}
+		for _, front := range addresses(noted(s, api.ExternalIPsAnnotation)...) {
+			addFront(out, s, Externals, front, proto, p.Port, here(external))
+		}
+		if slices.Contains(ports, strconv.Itoa(int(p.NodePort))) {
+			addFront(out, s, NodePorts, anyAddress, proto, p.NodePort, here(external))
 		}
 	}
 	return out
 }
 
-// fronts is the addresses under which a service is reached.
-func fronts(s *corev1.Service) []netip.Addr {
+// anyAddress stands for all of the node's own addresses.
+var anyAddress = netip.IPv4Unspecified()
+
+// addFront adds the elements of one way to a service.
+func addFront(out Elements, s *corev1.Service, set Set, front netip.Addr, proto string, port int32, targets []netip.AddrPort) {
+	key := fmt.Sprintf("%s . %s . %d", front, proto, port)
+	if len(targets) == 0 {
+		if set == Externals {
+			out[Element{Refused, key}] = ""
+		}
+		return
+	}
+	at, kind := Element{set, key}, ""
+	if set == NodePorts {
+		at, kind = Element{set, fmt.Sprintf("%s . %d", proto, port)}, "node"
+	}
+	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+		out[at] = fmt.Sprintf("goto %ssticky-%d-%d", kind, len(targets), stickySeconds(s))
+	} else {
+		out[at] = fmt.Sprintf("goto %sspread-%d", kind, len(targets))
+	}
+	for i, t := range targets {
+		out[Element{Endpoints, fmt.Sprintf("%s . %d", key, i)}] = fmt.Sprintf("%s . %d", t.Addr(), t.Port())
+		if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+			out[Element{Ways, fmt.Sprintf("%s . %s . %d", key, t.Addr(), t.Port())}] = ""
+		}
+	}
+}
+
+// stickySeconds is how long a client stays with its endpoint after its last connection.
+func stickySeconds(s *corev1.Service) int32 {
+	if c := s.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
+		return *c.ClientIP.TimeoutSeconds
+	}
+	return corev1.DefaultClientIPServiceAffinitySeconds
+}
+
+// noted is what the server has noted in an annotation.
+func noted(s *corev1.Service, annotation string) []string {
+	text := s.Annotations[annotation]
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
+}
+
+// addresses are the IPv4 addresses among words, each once.
+func addresses(words ...string) []netip.Addr {
 	var out []netip.Addr
-	for _, text := range append([]string{s.Spec.ClusterIP}, s.Spec.ExternalIPs...) {
+	for _, text := range words {
 		if a, err := netip.ParseAddr(text); err == nil && a.Is4() && !slices.Contains(out, a) {
 			out = append(out, a)
 		}
@@ -85,15 +143,21 @@ func protocolOf(p corev1.Protocol) string {
 }
 
 // targetsOf is the endpoints of one service port, sorted, each once: endpoint ports
-// belong to service ports by name.
-func targetsOf(e *corev1.Endpoints, p corev1.ServicePort) []netip.AddrPort {
+// belong to service ports by name. With a node, only those on it.
+func targetsOf(e *corev1.Endpoints, p corev1.ServicePort, node string) []netip.AddrPort {
 	var out []netip.AddrPort
+	if e == nil {
+		return nil
+	}
 	for _, subset := range e.Subsets {
 		for _, port := range subset.Ports {
 			if port.Name != p.Name || protocolOf(port.Protocol) != protocolOf(p.Protocol) {
 				continue
 			}
 			for _, a := range subset.Addresses {
+				if node != "" && (a.NodeName == nil || *a.NodeName != node) {
+					continue
+				}
 				if ip, err := netip.ParseAddr(a.IP); err == nil && ip.Is4() {
 					out = append(out, netip.AddrPortFrom(ip, uint16(port.Port)))
 				}
@@ -109,9 +173,7 @@ func OfPod(p Pod) Elements {
 	if !p.Address.Is4() {
 		return Elements{}
 	}
-	return Elements{
-		{Hairpin, fmt.Sprintf("%s . %s", p.Address, p.Address)}: "",
-		{Netids, p.Address.String()}:                            fmt.Sprint(p.Netid),
-		{Members, fmt.Sprintf("%s . %d", p.Address, p.Netid)}:   "",
-	}
+	out := ofAddress(p.Address, p.Netid)
+	out[Element{Hairpin, fmt.Sprintf("%s . %s", p.Address, p.Address)}] = ""
+	return out
 }

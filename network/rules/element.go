@@ -18,11 +18,19 @@ type Set string
 // The sets of the table; the package documentation says what they hold.
 const (
 	Services  Set = "services"
+	Externals Set = "externals"
+	NodePorts Set = "nodeports"
+	Refused   Set = "refused"
 	Endpoints Set = "endpoints"
+	Ways      Set = "ways"
+	Affinity  Set = "affinity"
 	Hairpin   Set = "hairpin"
 	Netids    Set = "netids"
 	Members   Set = "members"
 	HostPorts Set = "hostports"
+	Carries   Set = "carries"
+	Admits    Set = "admits"
+	Peers     Set = "peers"
 )
 
 // Element is one entry of a set, named as nft writes it, e.g. "172.30.0.1 . tcp . 80".
@@ -63,6 +71,9 @@ func (e Elements) String() string {
 // layout is the types of a set's keys and, for a map, of its values.
 type layout struct {
 	key, value []nftables.SetDatatype
+	// learned sets are filled by the kernel as packets pass, with at most so many entries
+	// that end by themselves; what they hold is not ours to compare.
+	learned uint32
 }
 
 func (l layout) isMap() bool { return len(l.value) > 0 }
@@ -77,11 +88,19 @@ var (
 
 var layouts = map[Set]layout{
 	Services:  {key: fields(address, protocol, port), value: fields(verdict)},
+	Externals: {key: fields(address, protocol, port), value: fields(verdict)},
+	NodePorts: {key: fields(protocol, port), value: fields(verdict)},
+	Refused:   {key: fields(address, protocol, port)},
 	Endpoints: {key: fields(address, protocol, port, mark), value: fields(address, port)},
+	Ways:      {key: fields(address, protocol, port, address, port)},
+	Affinity:  {key: fields(address, address, protocol, port), value: fields(address, port), learned: 1 << 18},
 	Hairpin:   {key: fields(address, address)},
 	Netids:    {key: fields(address), value: fields(mark)},
 	Members:   {key: fields(address, mark)},
 	HostPorts: {key: fields(port)},
+	Carries:   {key: fields(address), value: fields(mark)},
+	Admits:    {key: fields(address, mark)},
+	Peers:     {key: fields(address)},
 }
 
 func fields(t ...nftables.SetDatatype) []nftables.SetDatatype { return t }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
+	"time"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -12,13 +14,13 @@ import (
 
 // The kernel's registers: regWide names 16 bytes, of which the reg32 registers are
 // four each, so that a concatenated key is loaded piece by piece and looked up whole.
-// regOther does not overlap with it.
 const (
-	regWide  = unix.NFT_REG_1
-	reg1     = unix.NFT_REG32_01
-	reg2     = unix.NFT_REG32_02
-	reg3     = unix.NFT_REG32_03
-	regOther = unix.NFT_REG_2
+	regWide = unix.NFT_REG_1
+	reg1    = unix.NFT_REG32_01
+	reg2    = unix.NFT_REG32_02
+	reg3    = unix.NFT_REG32_03
+	reg4    = unix.NFT_REG32_04
+	reg5    = unix.NFT_REG32_05
 )
 
 // Offsets into the IPv4 header, and into the header of TCP, UDP and SCTP, in bytes.
@@ -67,6 +69,10 @@ func notFrom(p netip.Prefix) rule {
 
 func to(p netip.Prefix) rule {
 	return rule{"ip daddr " + prefixText(p), compareNet(offsetDestination, expr.CmpOpEq, p)}
+}
+
+func notTo(p netip.Prefix) rule {
+	return rule{"ip daddr != " + prefixText(p), compareNet(offsetDestination, expr.CmpOpNeq, p)}
 }
 
 func prefixText(p netip.Prefix) string {
@@ -201,40 +207,91 @@ func sourceBecomes(a netip.Addr) rule {
 
 // serviceKey loads address . protocol . port of what is asked for.
 func serviceKey() []expr.Any {
-	return []expr.Any{
-		network(offsetDestination, regWide),
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg1},
-		destinationPort(reg2),
+	return append([]expr.Any{network(offsetDestination, regWide)}, portKey(reg1, reg2)...)
+}
+
+// portKey loads protocol . port of what is asked for.
+func portKey(first, second uint32) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: first}, destinationPort(second)}
+}
+
+func verdictFrom(set Set) expr.Any {
+	return &expr.Lookup{SourceRegister: regWide, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetName: string(set)}
+}
+
+// lookupService goes where the set says for the address, protocol and port asked for.
+func lookupService(set Set) rule {
+	return rule{"ip daddr . meta l4proto . th dport vmap @" + string(set), append(serviceKey(), verdictFrom(set))}
+}
+
+// lookupNodePort is the same for ports of all of the node's own addresses.
+func lookupNodePort() rule {
+	own := []expr.Any{
+		&expr.Fib{Register: regWide, ResultADDRTYPE: true, FlagDADDR: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regWide, Data: native(unix.RTN_LOCAL)},
 	}
+	exprs := append(append(own, portKey(regWide, reg1)...), verdictFrom(NodePorts))
+	return rule{"fib daddr type local meta l4proto . th dport vmap @nodeports", exprs}
 }
 
-func lookupService() rule {
-	return rule{"ip daddr . meta l4proto . th dport vmap @services", append(serviceKey(),
-		&expr.Lookup{SourceRegister: regWide, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetName: string(Services)})}
+func isRefused() rule {
+	return rule{"ip daddr . meta l4proto . th dport @refused", append(serviceKey(), &expr.Lookup{SourceRegister: regWide, SetName: string(Refused)})}
 }
 
-// translate sends the connection to the endpoint with the index that drawn put into reg3.
-func translate(drawn rule) rule {
-	exprs := append(serviceKey(), drawn.exprs...)
-	return rule{"dnat to ip daddr . meta l4proto . th dport . " + drawn.text + " map @endpoints", append(exprs,
-		&expr.Lookup{SourceRegister: regWide, DestRegister: regWide, IsDestRegSet: true, SetName: string(Endpoints)},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: regWide, RegProtoMin: reg1, Specified: true})}
+// front is how a service is asked for: at the packet's destination, or at anyAddress.
+func front(node bool, register uint32) (string, expr.Any) {
+	if node {
+		return anyAddress.String(), &expr.Immediate{Register: register, Data: make([]byte, 4)}
+	}
+	return "ip daddr", network(offsetDestination, register)
 }
 
-func randomBelow(n uint32) rule {
-	return rule{fmt.Sprintf("numgen random mod %d", n), []expr.Any{
+// translate sends the connection to an endpoint that is drawn from n.
+func translate(node bool, n uint32) rule {
+	text, load := front(node, regWide)
+	exprs := append([]expr.Any{load}, portKey(reg1, reg2)...)
+	return rule{fmt.Sprintf("dnat to %s . meta l4proto . th dport . numgen random mod %d map @endpoints", text, n), append(exprs,
 		&expr.Numgen{Register: reg3, Modulus: n, Type: unix.NFT_NG_RANDOM},
-	}}
+		&expr.Lookup{SourceRegister: regWide, DestRegister: regWide, IsDestRegSet: true, SetName: string(Endpoints)},
+		translation(regWide, reg1))}
 }
 
-// stickySeed makes the choice for a client the same on every node and after a restart.
-const stickySeed = 0x51170a7
+func translation(address, port uint32) expr.Any {
+	return &expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: address, RegProtoMin: port, Specified: true}
+}
 
-func sourceBelow(n uint32) rule {
-	return rule{fmt.Sprintf("jhash ip saddr mod %d seed 0x%x", n, stickySeed), []expr.Any{
-		network(offsetSource, regOther),
-		&expr.Hash{SourceRegister: regOther, DestRegister: reg3, Length: 4, Modulus: n, Seed: stickySeed, Type: expr.HashTypeJenkins},
-	}}
+// clientKey loads client . address . protocol . port of what is asked for.
+func clientKey(node bool) (string, []expr.Any) {
+	text, load := front(node, reg1)
+	return "ip saddr . " + text + " . meta l4proto . th dport", append([]expr.Any{network(offsetSource, regWide), load}, portKey(reg2, reg3)...)
+}
+
+// dynsetDelete is NFT_DYNSET_OP_DELETE of linux/netfilter/nf_tables.h.
+const dynsetDelete = 2
+
+// learn notes the endpoint in reg4 and reg5 for a client.
+func learn(seconds uint32) expr.Any {
+	return &expr.Dynset{SrcRegKey: regWide, SrcRegData: reg4, SetName: string(Affinity), Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: time.Duration(seconds) * time.Second}
+}
+
+// translateAsBefore sends a client to the endpoint that it had, if that still is one.
+func translateAsBefore(node bool, seconds uint32) rule {
+	text, exprs := clientKey(node)
+	return rule{fmt.Sprintf("dnat to %s map @affinity if in @ways, for %ds", text, seconds), append(exprs,
+		&expr.Lookup{SourceRegister: regWide, DestRegister: reg4, IsDestRegSet: true, SetName: string(Affinity)},
+		&expr.Lookup{SourceRegister: reg1, SetName: string(Ways)},
+		learn(seconds), translation(reg4, reg5))}
+}
+
+// translateAndLearn sends a client to an endpoint that is drawn from n, and notes which. An
+// update would leave the endpoint that an entry has, therefore it is deleted before.
+func translateAndLearn(node bool, n, seconds uint32) rule {
+	text, exprs := clientKey(node)
+	return rule{fmt.Sprintf("dnat to %s . numgen random mod %d map @endpoints, learn for %ds", strings.TrimPrefix(text, "ip saddr . "), n, seconds), append(exprs,
+		&expr.Numgen{Register: reg4, Modulus: n, Type: unix.NFT_NG_RANDOM},
+		&expr.Lookup{SourceRegister: reg1, DestRegister: reg4, IsDestRegSet: true, SetName: string(Endpoints)},
+		&expr.Dynset{SrcRegKey: regWide, SrcRegData: reg4, SetName: string(Affinity), Operation: dynsetDelete},
+		learn(seconds), translation(reg4, reg5))}
 }
 
 func jump(chain string) rule {

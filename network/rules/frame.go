@@ -21,6 +21,11 @@ type Frame struct {
 	Gateway                  netip.Addr
 	// Flat lets every pod reach every other one whatever their projects are.
 	Flat bool
+	// Overlay is the name of the link to the other nodes' pods, a VXLAN of identifier VNI
+	// over UDP port OverlayPort. Its name begins with Links. Empty: there is none.
+	Overlay     string
+	VNI         uint32
+	OverlayPort uint16
 }
 
 // chain is one chain with its rules; hook is nil for a chain that is jumped to.
@@ -58,8 +63,8 @@ func (f Frame) String() string {
 // chains lists jumped-to chains before those that jump to them.
 func (f Frame) chains() []chain {
 	nat, filter := nftables.ChainTypeNAT, nftables.ChainTypeFilter
-	toService := lookupService()
-	return []chain{
+	toService, toExternal, toNodePort := lookupService(Services), lookupService(Externals), lookupNodePort()
+	return append(f.overlay(), []chain{
 		{name: "isolate", rules: f.isolate()},
 		{name: "host", rules: f.host()},
 		// The reverse path filter of the links does the same, unless somebody turns it off.
@@ -70,9 +75,13 @@ func (f Frame) chains() []chain {
 			// Service addresses are for pods and for the node itself. Whatever else comes by, such
 			// as the container of a build on Docker's own bridge, is of no project.
 			join(from(f.Cluster), toService),
+			toExternal, toNodePort,
 		}},
-		{name: "nat-output", kind: nat, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityNATDest, rules: []rule{toService}},
-		{name: "postrouting", kind: nat, hook: nftables.ChainHookPostrouting, priority: nftables.ChainPriorityNATSource, rules: []rule{f.hairpin()}},
+		{name: "nat-output", kind: nat, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityNATDest, rules: []rule{
+			// What comes from a loopback address cannot leave the node.
+			toService, toExternal, join(notTo(loopback), toNodePort),
+		}},
+		{name: "postrouting", kind: nat, hook: nftables.ChainHookPostrouting, priority: nftables.ChainPriorityNATSource, rules: []rule{f.hairpin(), f.throughNode()}},
 		{name: "input", kind: filter, hook: nftables.ChainHookInput, priority: nftables.ChainPriorityFilter, rules: []rule{
 			join(fromLink(f.Links), goTo("host")),
 			// The gateway serves the node's pods, not whoever finds a way to it.
@@ -80,7 +89,7 @@ func (f Frame) chains() []chain {
 		}},
 		{name: "forward", kind: filter, hook: nftables.ChainHookForward, priority: nftables.ChainPriorityFilter, rules: f.forward()},
 		{name: "output", kind: filter, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityFilter, rules: f.refuseService()},
-	}
+	}...)
 }
 
 // refuseService answers what no endpoint took.
@@ -91,11 +100,14 @@ func (f Frame) refuseService() []rule {
 	}
 }
 
+// loopback addresses are of the machine itself (RFC 1122).
+var loopback = netip.MustParsePrefix("127.0.0.0/8")
+
 // linkLocal addresses are of a machine's own link (RFC 3927).
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
 func (f Frame) forward() []rule {
-	out := f.refuseService()
+	out := append(f.refuseService(), join(isRefused(), isProtocol("tcp"), resetTCP()), join(isRefused(), refuse("port-unreachable")))
 	if !f.Flat {
 		out = append(out, join(from(f.Cluster), to(f.Cluster), jump("isolate")))
 	}
@@ -146,18 +158,39 @@ func (f Frame) hairpin() rule {
 	return join(isTranslated(), isHairpin(), sourceBecomes(f.Gateway))
 }
 
-// spreading is the chain that a service's verdict names, e.g. "spread-2".
+// throughNode makes the answers of another node's pod come back by this node, where the
+// connection from outside was translated. Pods of this node see who asks.
+func (f Frame) throughNode() rule {
+	return join(isTranslated(), notFrom(f.Cluster), to(f.Cluster), notTo(f.Subnet), sourceBecomes(f.Gateway))
+}
+
+// spreading is the chain that a service's verdict names: spread-N, or sticky-N-SECONDS for
+// session affinity, with "node" before it for ports of the node.
 func spreading(name string) (chain, error) {
-	kind, count, _ := strings.Cut(name, "-")
-	var n uint32
-	if _, err := fmt.Sscanf(count, "%d", &n); err != nil || n == 0 {
-		return chain{}, fmt.Errorf("chain %q: want spread-N or sticky-N", name)
+	kind, numbers, _ := strings.Cut(name, "-")
+	kind, node := strings.CutPrefix(kind, "node")
+	var n, seconds uint32
+	switch {
+	case kind == "spread" && scan(numbers, "%d", &n) && n > 0:
+		return chain{name: name, rules: []rule{translate(node, n)}}, nil
+	case kind == "sticky" && scan(numbers, "%d-%d", &n, &seconds) && n > 0 && seconds > 0:
+		// The last rule is for when there are more clients than the kernel shall remember.
+		return chain{name: name, rules: []rule{translateAsBefore(node, seconds), translateAndLearn(node, n, seconds), translate(node, n)}}, nil
 	}
-	switch kind {
-	case "spread":
-		return chain{name: name, rules: []rule{translate(randomBelow(n))}}, nil
-	case "sticky":
-		return chain{name: name, rules: []rule{translate(sourceBelow(n))}}, nil
+	return chain{}, fmt.Errorf("chain %q: want spread-N or sticky-N-SECONDS", name)
+}
+
+// scan reads numbers from a text that holds nothing else.
+func scan(text, format string, numbers ...*uint32) bool {
+	var into, back []any
+	for _, n := range numbers {
+		into = append(into, n)
 	}
-	return chain{}, fmt.Errorf("chain %q: want spread-N or sticky-N", name)
+	if _, err := fmt.Sscanf(text, format, into...); err != nil {
+		return false
+	}
+	for _, n := range numbers {
+		back = append(back, *n)
+	}
+	return fmt.Sprintf(format, back...) == text
 }

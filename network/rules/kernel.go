@@ -187,6 +187,9 @@ func (k *Kernel) set(name Set) *nftables.Set {
 	if l.isMap() {
 		s.DataType = nftables.MustConcatSetType(l.value...)
 	}
+	if l.learned > 0 {
+		s.Dynamic, s.HasTimeout, s.Size = true, true, l.learned
+	}
 	return s
 }
 

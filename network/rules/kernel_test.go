@@ -48,7 +48,7 @@ func fill(tab *Table) {
 	for i := range services {
 		for j := range endpoints {
 			if services[i].Name == endpoints[j].Name {
-				tab.Put("service "+services[i].Name, OfService(&services[i], &endpoints[j]))
+				tab.Put("service "+services[i].Name, OfService("host-a", &services[i], &endpoints[j]))
 			}
 		}
 	}
@@ -67,7 +67,7 @@ func TestKernelHoldsWhatIsWanted(t *testing.T) {
 	// A service grows from two endpoints to three, another one goes.
 	svc := service("shop", "web", "172.30.0.1", corev1.ServicePort{Name: "http", Port: 80})
 	eps := endpointsOf("shop", "web", []string{"10.128.0.2", "10.128.0.3", "10.128.0.5"}, corev1.EndpointPort{Name: "http", Port: 8080})
-	tab.Put("service web", OfService(&svc, &eps))
+	tab.Put("service web", OfService("host-a", &svc, &eps))
 	tab.Put("service sticky", nil)
 	if mustSync(t, k, tab) {
 		t.Error("our own change was taken for a repair")
@@ -179,7 +179,7 @@ func BenchmarkOneServiceOfMany(b *testing.B) {
 	put := func(i, endpoint int) {
 		s := service("shop", fmt.Sprint(i), fmt.Sprintf("172.30.%d.%d", i/250, i%250), corev1.ServicePort{Port: 80})
 		e := endpointsOf("shop", fmt.Sprint(i), []string{fmt.Sprintf("10.128.%d.%d", endpoint/250, endpoint%250), "10.129.0.1"}, corev1.EndpointPort{Port: 8080})
-		tab.Put(fmt.Sprint(i), OfService(&s, &e))
+		tab.Put(fmt.Sprint(i), OfService("host-a", &s, &e))
 	}
 	for i := range 2000 {
 		put(i, i)

@@ -28,6 +28,9 @@ func (k *Kernel) read(c *nftables.Conn) (have Elements, intact bool, err error) 
 	}
 	have = Elements{}
 	for _, name := range setNames() {
+		if layouts[name].learned > 0 {
+			continue
+		}
 		if err := k.readElements(c, name, have); err != nil {
 			return nil, false, err
 		}

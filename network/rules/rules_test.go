@@ -5,12 +5,15 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/network/networktest"
 )
 
@@ -49,7 +52,20 @@ func TestFrameText(t *testing.T) {
 }
 
 func TestRuleTextsFitIntoComments(t *testing.T) {
-	for _, c := range frame("slipway").chains() {
+	all := frame("slipway").chains()
+	for _, name := range []string{"spread-10000", "nodespread-10000", "sticky-10000-86400", "nodesticky-10000-86400"} {
+		c, err := spreading(name)
+		if err != nil {
+			t.Error(err)
+		}
+		all = append(all, c)
+	}
+	for _, name := range []string{"spread-0", "spread-2-3", "sticky-2", "sticky-2-0", "strange-2", "spread-2x"} {
+		if _, err := spreading(name); err == nil {
+			t.Errorf("chain %s was taken", name)
+		}
+	}
+	for _, c := range all {
 		for _, r := range c.rules {
 			if len(r.text) > 120 {
 				t.Errorf("chain %s: the rule %q is longer than nft's comments can be", c.name, r.text)
@@ -66,7 +82,11 @@ func endpointsOf(ns, name string, ips []string, ports ...corev1.EndpointPort) co
 	e := corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}}
 	var addresses []corev1.EndpointAddress
 	for _, ip := range ips {
-		addresses = append(addresses, corev1.EndpointAddress{IP: ip})
+		node := "host-a"
+		if strings.HasPrefix(ip, "10.128.2.") {
+			node = "host-b"
+		}
+		addresses = append(addresses, corev1.EndpointAddress{IP: ip, NodeName: &node})
 	}
 	e.Subsets = []corev1.EndpointSubset{{Addresses: addresses, Ports: ports}}
 	return e
@@ -76,12 +96,23 @@ func world() ([]corev1.Service, []corev1.Endpoints, []Pod) {
 	sticky := service("shop", "sticky", "172.30.0.3", corev1.ServicePort{Port: 80})
 	sticky.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
 	outward := service("shop", "outward", "172.30.0.4", corev1.ServicePort{Port: 443, Protocol: "TCP"})
-	outward.Spec.ExternalIPs = []string{"192.0.2.40"}
+	outward.Annotations = map[string]string{api.ExternalIPsAnnotation: "192.0.2.40"}
+	published := service("shop", "published", "172.30.0.5", corev1.ServicePort{Name: "a", Port: 80, NodePort: 30080}, corev1.ServicePort{Name: "b", Port: 81, NodePort: 30081})
+	published.Spec.SessionAffinity, published.Spec.SessionAffinityConfig = corev1.ServiceAffinityClientIP, &corev1.SessionAffinityConfig{ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: ptr.To[int32](60)}}
+	published.Annotations = map[string]string{api.NodePortsAnnotation: "30080"} // the other port is somebody else's
+	local := service("shop", "local", "172.30.0.6", corev1.ServicePort{Port: 80, NodePort: 30090})
+	local.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+	local.Annotations = map[string]string{api.NodePortsAnnotation: "30090", api.ExternalIPsAnnotation: "192.0.2.41,192.0.2.42"}
+	gone := service("shop", "gone", "172.30.0.7", corev1.ServicePort{Port: 80, NodePort: 30091})
+	gone.Spec.ExternalIPs = []string{"192.0.2.50"} // nobody allowed it
+	gone.Annotations = map[string]string{api.NodePortsAnnotation: "30091", api.ExternalIPsAnnotation: "192.0.2.43"}
+	inside := corev1.ServiceInternalTrafficPolicyLocal
+	gone.Spec.InternalTrafficPolicy = &inside
 	services := []corev1.Service{
 		service("shop", "web", "172.30.0.1", corev1.ServicePort{Name: "http", Port: 80}, corev1.ServicePort{Name: "dns", Port: 53, Protocol: "UDP"}),
 		service("shop", "empty", "172.30.0.2", corev1.ServicePort{Port: 80}),
 		service("shop", "headless", "None", corev1.ServicePort{Port: 80}),
-		sticky, outward,
+		sticky, outward, published, local, gone,
 	}
 	endpoints := []corev1.Endpoints{
 		endpointsOf("shop", "web", []string{"10.128.0.3", "10.128.0.2", "10.128.0.2"},
@@ -89,6 +120,9 @@ func world() ([]corev1.Service, []corev1.Endpoints, []Pod) {
 		endpointsOf("shop", "headless", []string{"10.128.0.2"}, corev1.EndpointPort{Port: 80}),
 		endpointsOf("shop", "sticky", []string{"10.128.0.2", "10.128.0.3"}, corev1.EndpointPort{Port: 8080}),
 		endpointsOf("shop", "outward", []string{"10.128.0.2"}, corev1.EndpointPort{Port: 8443}),
+		endpointsOf("shop", "published", []string{"10.128.0.2", "10.128.2.2"}, corev1.EndpointPort{Name: "a", Port: 8080}, corev1.EndpointPort{Name: "b", Port: 8081}),
+		endpointsOf("shop", "local", []string{"10.128.0.2", "10.128.2.2"}, corev1.EndpointPort{Port: 8080}),
+		endpointsOf("shop", "gone", []string{"10.128.2.2"}, corev1.EndpointPort{Port: 8080}),
 		endpointsOf("shop", "nobodys", []string{"10.128.0.2"}, corev1.EndpointPort{Port: 80}),
 	}
 	pod := func(ns, name, ip string, netid uint32) Pod {
@@ -101,12 +135,12 @@ func world() ([]corev1.Service, []corev1.Endpoints, []Pod) {
 
 func TestCompile(t *testing.T) {
 	services, endpoints, pods := world()
-	golden(t, "compile", Compile(services, endpoints, pods).String())
+	golden(t, "compile", Compile("host-a", services, endpoints, pods).String())
 }
 
 func TestEveryElementSurvivesTheKernelsForm(t *testing.T) {
 	services, endpoints, pods := world()
-	for e, v := range Compile(services, endpoints, pods) {
+	for e, v := range Compile("host-a", services, endpoints, pods) {
 		b, err := encode(e.Key, layouts[e.Set].key)
 		if err != nil {
 			t.Fatal(err)

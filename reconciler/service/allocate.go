@@ -13,8 +13,8 @@ import (
 	"slipway.dev/slipway/api"
 )
 
-// errFull says that every address of the network is given.
-var errFull = errors.New("the service network has no free address")
+// errFull says that everything of its kind is given.
+var errFull = errors.New("there is none left")
 
 // maxSpan bounds the search in networks with more addresses than could ever be used.
 const maxSpan = 1 << 24
@@ -41,7 +41,7 @@ func Allocate(network netip.Prefix, namespace, name string, taken func(netip.Add
 			return a, nil
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("%w: %s", errFull, network)
+	return netip.Addr{}, fmt.Errorf("%w: every address of %s is given", errFull, network)
 }
 
 // nth is the address n behind base; base ends in enough zero bits.
@@ -53,23 +53,6 @@ func nth(base netip.Addr, n uint64) netip.Addr {
 	return a
 }
 
-// wantsAddress says whether a service is to get an address: not where it has one, says
-// that it has none, or is but another name.
-func wantsAddress(s *corev1.Service) bool {
-	return s.DeletionTimestamp == nil && s.Spec.ClusterIP == "" && s.Spec.Type != corev1.ServiceTypeExternalName
-}
-
-// addressOf is a service's address, if it has one.
-func addressOf(s *corev1.Service) (netip.Addr, bool) {
-	a, err := netip.ParseAddr(s.Spec.ClusterIP)
-	return a, err == nil
-}
-
-// checked says whether it is known that nobody else has the service's address.
-func checked(s *corev1.Service) bool {
-	return s.Annotations[api.ServiceAddressAnnotation] == s.Spec.ClusterIP
-}
-
 // elder orders services that hold the same address: the first, which is the older one,
 // keeps it. Whoever asks for an address that is taken must not get its traffic.
 func elder(a, b *corev1.Service) int {
@@ -77,4 +60,18 @@ func elder(a, b *corev1.Service) int {
 		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 		cmp.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name),
 	)
+}
+
+// AllocatePort chooses a node port, from a place that the service's name and port decide.
+func AllocatePort(namespace, name string, port int32, taken func(int32) bool) (int32, error) {
+	const span = api.LastNodePort - api.FirstNodePort + 1
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%s/%s:%d", namespace, name, port)
+	start := int32(h.Sum64() % span)
+	for i := range int32(span) {
+		if p := api.FirstNodePort + (start+i)%span; !taken(p) {
+			return p, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: every port from %d to %d is given", errFull, api.FirstNodePort, api.LastNodePort)
 }

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"net/netip"
 	"strconv"
 	"sync"
 
@@ -12,27 +11,27 @@ import (
 	"slipway.dev/slipway/state/loop"
 )
 
-// book knows which service has which address, as far as the watch has told: no service has
-// to be listed to give another one its address. It lags behind live state, but never behind
+// book knows which service holds which claims, as far as the watch has told: no service has
+// to be listed to give another one its address or port. It lags behind live state, but never behind
 // the event by which a service was last heard of.
 type book struct {
 	mu sync.Mutex
 	// open: nothing is missed; guarded by mu
 	open bool
-	// of is what each service was last heard to have, at each address's holders; guarded by mu
+	// of is what each service was last heard to have, at each claim's holders; guarded by mu
 	of map[loop.Key]holding
-	at map[netip.Addr]map[loop.Key]bool
+	at map[claim]map[loop.Key]bool
 }
 
-// holding is a service's address, if it has one, and the version of the service of which the
-// watch told last.
+// holding is what a service claims, and the version of the service of which the watch told
+// last.
 type holding struct {
-	ip      netip.Addr
+	claims  []claim
 	version int64
 }
 
 func newBook() *book {
-	return &book{of: map[loop.Key]holding{}, at: map[netip.Addr]map[loop.Key]bool{}}
+	return &book{of: map[loop.Key]holding{}, at: map[claim]map[loop.Key]bool{}}
 }
 
 // Listed implements loop.Observer.
@@ -68,37 +67,38 @@ func (b *book) heard(event watch.EventType, o client.Object) {
 	}
 	key := client.ObjectKeyFromObject(s)
 	if event == watch.Deleted {
-		b.note(key, netip.Addr{})
+		b.note(key, nil)
 		delete(b.of, key)
 		return
 	}
-	ip, _ := addressOf(s)
 	version, _ := strconv.ParseInt(s.ResourceVersion, 10, 64)
-	b.note(key, ip)
-	b.of[key] = holding{ip, version}
+	claims := claimsOf(s)
+	b.note(key, claims)
+	b.of[key] = holding{claims, version}
 }
 
-// note moves a service to an address.
-func (b *book) note(key loop.Key, ip netip.Addr) {
+// note replaces what a service claims.
+func (b *book) note(key loop.Key, claims []claim) {
 	was := b.of[key]
-	if delete(b.at[was.ip], key); len(b.at[was.ip]) == 0 {
-		delete(b.at, was.ip)
+	for _, c := range was.claims {
+		if delete(b.at[c], key); len(b.at[c]) == 0 {
+			delete(b.at, c)
+		}
 	}
-	b.of[key] = holding{ip, was.version}
-	if !ip.IsValid() {
-		return
+	b.of[key] = holding{claims, was.version}
+	for _, c := range claims {
+		if b.at[c] == nil {
+			b.at[c] = map[loop.Key]bool{}
+		}
+		b.at[c][key] = true
 	}
-	if b.at[ip] == nil {
-		b.at[ip] = map[loop.Key]bool{}
-	}
-	b.at[ip][key] = true
 }
 
-// gave notes an address ahead of the event that says so.
-func (b *book) gave(key loop.Key, ip netip.Addr) {
+// gave notes what a service claims ahead of the event that says so.
+func (b *book) gave(s *corev1.Service) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.note(key, ip)
+	b.note(client.ObjectKeyFromObject(s), claimsOf(s))
 }
 
 // knows says that the watch has told of a service as it is at a resourceVersion, and with
@@ -111,19 +111,19 @@ func (b *book) knows(key loop.Key, resourceVersion string) bool {
 	return err == nil && b.open && version <= b.of[key].version
 }
 
-// taken says whether any service has an address.
-func (b *book) taken(ip netip.Addr) bool {
+// taken says whether any service has a claim.
+func (b *book) taken(c claim) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.at[ip]) > 0
+	return len(b.at[c]) > 0
 }
 
-// holders are the services that have an address.
-func (b *book) holders(ip netip.Addr) []loop.Key {
+// holders are the services that have a claim.
+func (b *book) holders(c claim) []loop.Key {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []loop.Key
-	for key := range b.at[ip] {
+	for key := range b.at[c] {
 		out = append(out, key)
 	}
 	return out

@@ -30,6 +30,12 @@ type Deps struct {
 	// Network is the range of the services' addresses; default DefaultNetwork. Its first
 	// and last address are never given.
 	Network netip.Prefix
+	// External is where spec.externalIPs may be from; default nowhere, as OpenShift's
+	// externalIPNetworkCIDRs.
+	External []Range
+	// Ingress is where services of type LoadBalancer get an address from; default: they
+	// stay without.
+	Ingress netip.Prefix
 	// Workers that make Endpoints side by side; default 4.
 	Workers int
 }

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+
+	"slipway.dev/slipway/reconciler/service"
 )
 
 // The addresses that are listened on unless told otherwise: loopback, because neither
@@ -56,10 +58,15 @@ type Config struct {
 	Node, Name                     string
 	ClusterNetwork, ServiceNetwork string
 	FlatNetwork                    bool
+	// ExternalNetworks are those that services' externalIPs may be from; IngressNetwork is
+	// that of services of type LoadBalancer. Empty: none.
+	ExternalNetworks []string
+	IngressNetwork   string
 	Version                        string
 	Log                            *slog.Logger
 
-	clusterNetwork, serviceNetwork netip.Prefix
+	clusterNetwork, serviceNetwork, ingressNetwork netip.Prefix
+	externalNetworks                               []service.Range
 }
 
 func (c *Config) complete() error {
@@ -78,6 +85,14 @@ func (c *Config) complete() error {
 	}
 	if c.serviceNetwork, err = netip.ParsePrefix(c.ServiceNetwork); err != nil {
 		errs = append(errs, fmt.Errorf("--service-network %q: want a network such as 172.30.0.0/16", c.ServiceNetwork))
+	}
+	if c.externalNetworks, err = service.ParseRanges(c.ExternalNetworks); err != nil {
+		errs = append(errs, fmt.Errorf("--external-ip-network %w", err))
+	}
+	if c.IngressNetwork != "" {
+		if c.ingressNetwork, err = netip.ParsePrefix(c.IngressNetwork); err != nil {
+			errs = append(errs, fmt.Errorf("--ingress-network %q: want a network such as 192.0.2.0/24", c.IngressNetwork))
+		}
 	}
 	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
 		errs = append(errs, err)

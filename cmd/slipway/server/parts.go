@@ -96,7 +96,8 @@ func (s *server) openReconciler(context.Context) error {
 		workload.Controllers(workload.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		project.Controllers(project.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		schedule.Controllers(schedule.Deps{Client: s.client, Events: s.events, Log: s.log}),
-		service.Controllers(service.Deps{Client: s.client, Events: s.events, Log: s.log, Network: s.cfg.serviceNetwork}),
+		service.Controllers(service.Deps{Client: s.client, Events: s.events, Log: s.log, Network: s.cfg.serviceNetwork,
+			External: s.cfg.externalNetworks, Ingress: s.cfg.ingressNetwork}),
 	} {
 		p.deciding = append(p.deciding, list...)
 	}

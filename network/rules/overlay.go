@@ -1,0 +1,154 @@
+package rules
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+)
+
+// Between nodes a packet carries the virtual network of its sender, written by the
+// sender's own node, which alone knows for sure who has the address now. It travels in the
+// VXLAN header's group policy field (draft-smith-vxlan-group-policy), which Linux takes from
+// and gives to the packet's mark. The receiving node, which knows its own pods for sure,
+// compares: so a packet never crosses projects, however old the one node's knowledge of the other's
+// pods is. What the nodes know of each other's addresses is compared besides.
+
+// FirstOwn is the first of the virtual network ids that a node gives by itself, to projects
+// that have none yet. It is above all that projects can have.
+const FirstOwn = 1 << 31
+
+// unknownGroup is carried by what no project is known for: only global projects admit it.
+const unknownGroup = 0xffff
+
+// carried is the number that stands for a virtual network in the 16 bits that there are;
+// two networks may share one, and then only their addresses tell them apart.
+func carried(netid uint32) uint32 {
+	switch {
+	case netid >= FirstOwn:
+		return unknownGroup
+	case netid < unknownGroup:
+		return netid
+	}
+	return 1 + netid%(unknownGroup-1)
+}
+
+// OfHost is the elements of another node, or with own of this one: its gateway is where its
+// processes speak from, which belong to no project. An invalid address is not known yet.
+func OfHost(gateway, address netip.Addr, own bool) Elements {
+	out := ofAddress(gateway, 0)
+	if address.Is4() && !own {
+		out[Element{Peers, address.String()}] = ""
+	}
+	return out
+}
+
+// ofAddress says in which virtual network an address is, here and on the way to other nodes.
+func ofAddress(a netip.Addr, netid uint32) Elements {
+	out := Elements{
+		{Netids, a.String()}:                        fmt.Sprint(netid),
+		{Members, fmt.Sprintf("%s . %d", a, netid)}: "",
+		{Carries, a.String()}:                       fmt.Sprint(carried(netid)),
+	}
+	if n := carried(netid); n != unknownGroup {
+		out[Element{Admits, fmt.Sprintf("%s . %d", a, n)}] = ""
+	}
+	return out
+}
+
+// overlay is the chains for what comes from and goes to other nodes.
+func (f Frame) overlay() []chain {
+	if f.Overlay == "" {
+		return nil
+	}
+	kind, early := nftables.ChainTypeFilter, nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-1)
+	drop, pass := verdictOf("drop", expr.VerdictDrop), verdictOf("return", expr.VerdictReturn)
+	out := []chain{
+		// What claims to be of our overlay but comes from none of the nodes.
+		{name: "overlay-input", kind: kind, hook: nftables.ChainHookInput, priority: early, rules: []rule{join(f.isOurs(), peer(offsetSource, true), drop)}},
+	}
+	// Pods, containers and whoever else is forwarded by this node may not make up packets of
+	// the overlay: they would have the node's address when they arrive.
+	forward := []rule{join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetDestination, false), refuse("admin-prohibited"))}
+	if !f.Flat {
+		forward = append(forward, join(fromExactly(f.Overlay), jump("arrived")))
+		out = append(out,
+			chain{name: "arrived", rules: []rule{join(isMark(0), pass), join(admitsAll(), pass), join(admits(), pass), refuse("admin-prohibited")}},
+			// After the translation of sources, so that what a node speaks for is its own.
+			chain{name: "carry", kind: kind, hook: nftables.ChainHookPostrouting, priority: nftables.ChainPriorityRef(*nftables.ChainPriorityNATSource + 50), rules: []rule{
+				join(toLink(f.Overlay), setMark(unknownGroup)),
+				join(toLink(f.Overlay), markToCarry()),
+			}})
+	}
+	return append(out, chain{name: "overlay-forward", kind: kind, hook: nftables.ChainHookForward, priority: early, rules: forward})
+}
+
+// isOurs matches VXLAN packets of our identifier: port and, in the header behind UDP's (RFC 7348), the VNI.
+func (f Frame) isOurs() rule {
+	const offsetVNI = 8 + 4
+	vni := binary.BigEndian.AppendUint32(nil, f.VNI)[1:]
+	return join(isProtocol("udp"), toPort(f.OverlayPort), rule{fmt.Sprintf("vxlan vni %d", f.VNI), []expr.Any{
+		&expr.Payload{DestRegister: regWide, Base: expr.PayloadBaseTransportHeader, Offset: offsetVNI, Len: 3},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regWide, Data: vni},
+	}})
+}
+
+func toPort(n uint16) rule {
+	return rule{fmt.Sprintf("th dport %d", n), []expr.Any{
+		destinationPort(regWide),
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regWide, Data: binary.BigEndian.AppendUint16(nil, n)},
+	}}
+}
+
+func peer(offset uint32, not bool) rule {
+	text := map[uint32]string{offsetSource: "ip saddr", offsetDestination: "ip daddr"}[offset]
+	if not {
+		text += " !="
+	}
+	return rule{text + " @peers", []expr.Any{
+		network(offset, regWide),
+		&expr.Lookup{SourceRegister: regWide, SetName: string(Peers), Invert: not},
+	}}
+}
+
+func linkIs(key expr.MetaKey, word, name string) rule {
+	return rule{word + " " + name, []expr.Any{
+		&expr.Meta{Key: key, Register: regWide},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regWide, Data: []byte(name + "\x00")},
+	}}
+}
+
+func fromExactly(link string) rule { return linkIs(expr.MetaKeyIIFNAME, "iifname", link) }
+func toLink(link string) rule      { return linkIs(expr.MetaKeyOIFNAME, "oifname", link) }
+
+func markToCarry() rule {
+	return rule{"meta mark set ip saddr map @carries", []expr.Any{
+		network(offsetSource, regWide),
+		&expr.Lookup{SourceRegister: regWide, DestRegister: regWide, IsDestRegSet: true, SetName: string(Carries)},
+		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: regWide},
+	}}
+}
+
+// admitsAll matches where the destination is of a global project.
+func admitsAll() rule {
+	return rule{"ip daddr . 0 @admits", []expr.Any{
+		network(offsetDestination, regWide),
+		&expr.Immediate{Register: reg1, Data: native(0)},
+		&expr.Lookup{SourceRegister: regWide, SetName: string(Admits)},
+	}}
+}
+
+// admits matches where the destination is of the virtual network that the packet carries.
+func admits() rule {
+	return rule{"ip daddr . meta mark & 0xffff @admits", []expr.Any{
+		network(offsetDestination, regWide),
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: native(groupMask), Xor: make([]byte, 4)},
+		&expr.Lookup{SourceRegister: regWide, SetName: string(Admits)},
+	}}
+}
+
+// groupMask is VXLAN_GBP_ID_MASK of linux/include/net/vxlan.h: the bits of a mark that are carried.
+const groupMask = 0xffff

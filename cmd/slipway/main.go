@@ -73,7 +73,7 @@ exceptions: rollback commits, with your own git, and override breaks the glass, 
 	)
 	cmd.AddCommand(upCommand(), downCommand(), demoCommand(), webhooksCommand(), registryLoginCommand())
 	cmd.AddCommand(diffCommand(), processCommand(), renderCommand(), lintCommand(), schemaCommand(), affectedCommand())
-	cmd.AddCommand(planCommand(), overrideCommand(), rollbackCommand())
+	cmd.AddCommand(explainCommand(), planCommand(), overrideCommand(), rollbackCommand())
 	cmd.AddCommand(backupCommand(), restoreCommand(), rotateKeyCommand())
 	cmd.AddCommand(postReceiveCommand())
 	cmd.AddCommand(read.Commands()...)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,10 +30,12 @@ type Deps struct {
 	// Retry is when a pod that fits nowhere is looked at again although nothing seems to
 	// have changed; default 1 minute.
 	Retry time.Duration
+	// Writers is how many bindings are written side by side; default 16. Decisions are made one
+	// after the other.
+	Writers int
 }
 
-// Controllers is the one controller of this package. It looks at one pod after the
-// other, so that each decision sees the one before.
+// Controllers is the one controller of this package.
 func Controllers(d Deps) []loop.Controller {
 	if d.Clock == nil {
 		d.Clock = time.Now
@@ -44,112 +46,193 @@ func Controllers(d Deps) []loop.Controller {
 	if d.Retry == 0 {
 		d.Retry = time.Minute
 	}
-	s := &scheduler{Deps: d, waiting: map[loop.Key]bool{}}
-	return []loop.Controller{{
-		Name: "schedule",
-		Watches: []loop.Watch{
-			{List: &corev1.PodList{}, Keys: s.concerns},
-			{List: &corev1.NodeList{}, Keys: func(client.Object) []loop.Key { return s.all() }},
-		},
-		Workers:   1,
-		Reconcile: s.reconcile,
-	}}
+	if d.Writers == 0 {
+		d.Writers = 16
+	}
+	s := &scheduler{Deps: d, world: newWorld()}
+	for i := range d.Writers {
+		s.writers = append(s.writers, loop.Key{Name: "writer-" + strconv.Itoa(i)})
+	}
+	c := loop.Controller{Name: "schedule", Workers: d.Writers, Reconcile: s.reconcile}
+	for _, f := range s.world.kinds() {
+		c.Watches = append(c.Watches, loop.Watch{List: f.list, Observer: f, Keys: func(client.Object) []loop.Key { return s.due() }})
+	}
+	return []loop.Controller{c}
 }
 
+// scheduler takes pods out of the world's queue. Its keys are writers, not pods: whichever is woken
+// takes the pod whose turn it is, so that the order is the queue's.
 type scheduler struct {
 	Deps
-	mu sync.Mutex
-	// waiting are the pods that fit nowhere; guarded by mu
-	waiting map[loop.Key]bool
+	world   *world
+	writers []loop.Key
+
+	// The world's mu guards what follows. revival is when pods that wait are next looked at.
+	scratch scratch
+	revival time.Time
 }
 
-// concerns: a pod without a node itself; one that lets go of its node, all that wait.
-func (s *scheduler) concerns(o client.Object) []loop.Key {
-	pod, ok := o.(*corev1.Pod)
-	switch {
-	case !ok:
+// due are as many writers as there are pods to write.
+func (s *scheduler) due() []loop.Key {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	return s.writers[:min(len(s.writers), len(s.world.queue.heap))]
+}
+
+// Pauses: until all kinds are known, and after another writer was faster.
+const unreadPause = 20 * time.Millisecond
+
+func (s *scheduler) reconcile(ctx context.Context, _ loop.Key) (loop.Result, error) {
+	for ctx.Err() == nil {
+		b, ok := s.next()
+		if !ok {
+			return loop.Result{After: unreadPause}, nil
+		}
+		if b == nil {
+			return loop.Result{After: s.revive()}, nil
+		}
+		if err := s.carryOut(ctx, b); err != nil {
+			return loop.Result{}, err
+		}
+	}
+	return loop.Result{}, ctx.Err()
+}
+
+// revive brings back the pods that have waited long, and says when the caller shall look again; 0:
+// another will.
+func (s *scheduler) revive() time.Duration {
+	now := s.Clock()
+	w := s.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now.Before(s.revival) && s.revival.Sub(now) <= s.Retry {
+		return 0
+	}
+	s.revival = now.Add(s.Retry)
+	if w.queue.revive(now, s.Retry); len(w.queue.heap) > 0 {
+		s.revival = now
+		return time.Millisecond
+	}
+	return s.Retry
+}
+
+// binding is a decision that is to be written.
+type binding struct {
+	pending *pending
+	pod     *corev1.Pod
+	node    string
+	why     string
+}
+
+// next decides about the pod whose turn it is, and books it; nil: there is none. It says false as
+// long as the world is not known.
+func (s *scheduler) next() (*binding, bool) {
+	w := s.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.complete() {
+		return nil, false
+	}
+	p := w.queue.next()
+	if p == nil {
+		return nil, true
+	}
+	// It waits from before it is decided about: a decision that fails does not lose it.
+	w.queue.wait(p, whyAny, s.Clock())
+	t := w.task(p.pod)
+	d := w.decide(t, &s.scratch)
+	b := &binding{pending: p, pod: p.pod, why: d.why}
+	if d.host == nil {
+		w.queue.wait(p, d.cause, s.Clock())
+		return b, true
+	}
+	w.queue.unwait(p)
+	b.node = d.host.name
+	w.book(t.self, b.node)
+	return b, true
+}
+
+// carryOut writes a binding, on the condition that the pod is as it was when it was decided about.
+func (s *scheduler) carryOut(ctx context.Context, b *binding) error {
+	if b.node == "" {
+		err := s.refuse(ctx, b.pod, b.why)
+		if apierrors.IsConflict(err) {
+			return nil // The pod has changed, and its event brings it back where that matters.
+		}
+		return err
+	}
+	pod, err := s.write(ctx, b)
+	w := s.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		w.confirm(pod.UID, version(pod.ResourceVersion))
+		s.Events.Event(pod, corev1.EventTypeNormal, "Scheduled", "Successfully assigned %s/%s to %s", pod.Namespace, pod.Name, b.node)
 		return nil
-	case pod.Spec.NodeName == "" && pod.DeletionTimestamp == nil:
-		return []loop.Key{client.ObjectKeyFromObject(pod)}
-	case pod.DeletionTimestamp != nil || ended(pod):
-		return s.all()
+	}
+	w.unbook(b.pod.UID)
+	switch p := w.queue.all[b.pod.UID]; {
+	case apierrors.IsNotFound(err):
+		w.queue.remove(b.pod.UID)
+		return nil
+	case p != b.pending:
+		return nil
+	case !apierrors.IsConflict(err):
+		w.queue.wait(p, whyPod, s.Clock())
+		return fmt.Errorf("pod %s: bind to node %s: %w", keyOf(b.pod), b.node, err)
+	case version(p.pod.ResourceVersion) > version(b.pod.ResourceVersion):
+		w.queue.ready(p)
+	default:
+		// The event of what came in between is on its way, and brings it back.
+		p.stale = true
+		w.queue.wait(p, whyPod, s.Clock())
 	}
 	return nil
 }
 
-func (s *scheduler) all() []loop.Key {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	keys := make([]loop.Key, 0, len(s.waiting))
-	for k := range s.waiting {
-		keys = append(keys, k)
-	}
-	return keys
-}
+// The pauses between tries of a write of which it is not known whether it took place.
+const (
+	firstPause = 10 * time.Millisecond
+	lastPause  = 5 * time.Second
+)
 
-func (s *scheduler) wait(key loop.Key, waits bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if waits {
-		s.waiting[key] = true
-	} else {
-		delete(s.waiting, key)
+// write sets the pod's node. As long as it is not known whether that was written, the pod stays
+// booked: its room must not be given to another.
+func (s *scheduler) write(ctx context.Context, b *binding) (*corev1.Pod, error) {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		pod := b.pod.DeepCopy()
+		pod.Spec.NodeName = b.node
+		err := s.Client.Update(ctx, pod)
+		if err == nil || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) || apierrors.IsConflict(err) && pause == firstPause {
+			return pod, err
+		}
+		if apierrors.IsConflict(err) {
+			// It may have been ourselves, in a try that seemed to fail.
+			var now corev1.Pod
+			switch got := s.Client.Get(ctx, keyOf(b.pod), &now); {
+			case got == nil && now.UID == b.pod.UID && now.Spec.NodeName == b.node:
+				return &now, nil
+			case got == nil, apierrors.IsNotFound(got):
+				return pod, err
+			}
+		}
+		s.Log.Warn("a binding is not written, will retry", "pod", keyOf(b.pod).String(), "node", b.node, "error", err)
+		select {
+		case <-ctx.Done():
+			return pod, ctx.Err()
+		case <-time.After(pause):
+		}
 	}
-}
-
-func (s *scheduler) reconcile(ctx context.Context, key loop.Key) (loop.Result, error) {
-	res, err := s.place(ctx, key)
-	if apierrors.IsConflict(err) {
-		return loop.Result{After: 10 * time.Millisecond}, nil
-	}
-	return res, err
-}
-
-func (s *scheduler) place(ctx context.Context, key loop.Key) (loop.Result, error) {
-	var pod corev1.Pod
-	err := s.Client.Get(ctx, key, &pod)
-	if apierrors.IsNotFound(err) || err == nil && (pod.Spec.NodeName != "" || pod.DeletionTimestamp != nil || ended(&pod)) {
-		s.wait(key, false)
-		return loop.Result{}, nil
-	}
-	if err != nil {
-		return loop.Result{}, err
-	}
-	// It waits from before the world is read: whatever changes from here on wakes it.
-	s.wait(key, true)
-	var nodes corev1.NodeList
-	if err := s.Client.List(ctx, &nodes); err != nil {
-		return loop.Result{}, err
-	}
-	var pods corev1.PodList
-	if err := s.Client.List(ctx, &pods); err != nil {
-		return loop.Result{}, err
-	}
-	node, reasons := Pick(&pod, nodes.Items, pods.Items)
-	if node == "" {
-		return loop.Result{After: s.Retry}, s.refuse(ctx, &pod, reasons.String(len(nodes.Items)))
-	}
-	pod.Spec.NodeName = node
-	err = s.Client.Update(ctx, &pod)
-	if apierrors.IsNotFound(err) {
-		s.wait(key, false)
-		return loop.Result{}, nil
-	}
-	if err != nil {
-		return loop.Result{}, fmt.Errorf("pod %s: bind to node %s: %w", key, node, err)
-	}
-	s.wait(key, false)
-	s.Events.Event(&pod, corev1.EventTypeNormal, "Scheduled", "assigned to node %s", node)
-	return loop.Result{}, nil
 }
 
 // refuse says why a pod fits nowhere, if that is news. PodScheduled becomes True when
 // the pod's node takes it over: from then on the status is the node's.
-func (s *scheduler) refuse(ctx context.Context, pod *corev1.Pod, why string) error {
+func (s *scheduler) refuse(ctx context.Context, seen *corev1.Pod, why string) error {
 	want := corev1.PodCondition{
 		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: why,
 		LastTransitionTime: metav1.NewTime(s.Clock()),
 	}
+	pod := seen.DeepCopy()
 	kept := pod.Status.Conditions[:0:0]
 	for _, c := range pod.Status.Conditions {
 		switch {

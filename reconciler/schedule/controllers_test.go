@@ -2,12 +2,14 @@ package schedule_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -81,4 +83,158 @@ func TestPodsWaitForRoomAndAreBound(t *testing.T) {
 	done.Status.Phase = corev1.PodSucceeded
 	must(t, c.Status().Update(ctx, done))
 	eventually(t, "a pod that ends makes room", func() bool { return get("two").Spec.NodeName == "n1" })
+}
+
+func run(t *testing.T, c client.WithWatch, events schedule.Recorder) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		loop.Run(ctx, c, slog.New(slog.DiscardHandler), schedule.Controllers(schedule.Deps{Client: c, Events: events, Retry: time.Hour})...)
+	})
+	t.Cleanup(func() { stop(); wg.Wait() })
+}
+
+func readyNode(t *testing.T, c client.Client, name, cpu string) *corev1.Node {
+	t.Helper()
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	n.Status.Allocatable = corev1.ResourceList{"cpu": resource.MustParse(cpu)}
+	must(t, c.Create(t.Context(), n))
+	return n
+}
+
+// TestTheMoreImportantPodIsFirst: both want the only place, and the one that came later has the
+// higher priority.
+func TestTheMoreImportantPodIsFirst(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	must(t, c.Create(ctx, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "high"}, Value: 1000}))
+	must(t, c.Create(ctx, pod("a-usual")))
+	important := pod("b-important")
+	important.Spec.PriorityClassName = "high"
+	must(t, c.Create(ctx, important))
+	readyNode(t, c, "n1", "1")
+	run(t, c, silent{})
+	eventually(t, "one of them is bound", func() bool {
+		var a, b corev1.Pod
+		must(t, c.Get(ctx, client.ObjectKeyFromObject(important), &b))
+		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "a-usual"}, &a))
+		if a.Spec.NodeName != "" {
+			t.Fatal("the less important pod took the place")
+		}
+		return b.Spec.NodeName == "n1" && len(a.Status.Conditions) == 1 && a.Status.Conditions[0].Message == "0/1 nodes are available: 1 Insufficient cpu."
+	})
+}
+
+// TestWhatCouldHelpWakes the pods that wait: each for something of its own.
+func TestWhatCouldHelpWakes(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	n := readyNode(t, c, "n1", "9")
+	n.Spec.Unschedulable = true
+	must(t, c.Update(ctx, n))
+	run(t, c, silent{})
+	change := map[string]func(*corev1.Pod){
+		"cordoned": func(*corev1.Pod) {},
+		"class":    func(p *corev1.Pod) { p.Spec.PriorityClassName = "late" },
+		"selector": func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"disk": "ssd"} },
+		"claim": func(p *corev1.Pod) {
+			p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+		},
+		"near": func(p *corev1.Pod) {
+			p.Spec.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{TopologyKey: "disk", LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "db"}}}}}}
+		},
+	}
+	for name, f := range change {
+		p := pod(name)
+		f(p)
+		must(t, c.Create(ctx, p))
+	}
+	get := func(name string) *corev1.Pod {
+		var p corev1.Pod
+		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &p))
+		return &p
+	}
+	eventually(t, "all say that they wait", func() bool {
+		for name := range change {
+			if len(get(name).Status.Conditions) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	bound := func(name string) { eventually(t, name, func() bool { return get(name).Spec.NodeName == "n1" }) }
+	must(t, c.Get(ctx, client.ObjectKeyFromObject(n), n))
+	n.Spec.Unschedulable = false
+	must(t, c.Update(ctx, n))
+	bound("cordoned")
+	must(t, c.Create(ctx, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "late"}, Value: 1}))
+	bound("class")
+	must(t, c.Get(ctx, client.ObjectKeyFromObject(n), n))
+	n.Labels = map[string]string{"disk": "ssd"}
+	must(t, c.Update(ctx, n))
+	bound("selector")
+	db := pod("db")
+	db.Labels = map[string]string{"app": "db"}
+	must(t, c.Create(ctx, db))
+	bound("near")
+	pv := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "v"}, Spec: corev1.PersistentVolumeSpec{Capacity: corev1.ResourceList{"storage": resource.MustParse("1Gi")}, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/srv/v"}}}}
+	must(t, c.Create(ctx, pv))
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "data"}, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "v", AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{"storage": resource.MustParse("1Gi")}}}}
+	must(t, c.Create(ctx, claim))
+	claim.Status.Phase = corev1.ClaimBound
+	must(t, c.Status().Update(ctx, claim))
+	bound("claim")
+}
+
+// TestAPodIsBoundOnce: a second one runs where the first has not ended yet, and both
+// write. Every pod is bound once, because each write asks that the pod is as it was seen.
+func TestAPodIsBoundOnce(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	for i := range 4 {
+		readyNode(t, c, fmt.Sprintf("n%d", i), "99")
+	}
+	events := &journal{}
+	run(t, c, events)
+	run(t, c, events)
+	const pods = 60
+	for i := range pods {
+		must(t, c.Create(ctx, pod(fmt.Sprintf("p%d", i))))
+	}
+	eventually(t, "all are bound", func() bool {
+		var list corev1.PodList
+		must(t, c.List(ctx, &list))
+		n := 0
+		for _, p := range list.Items {
+			if p.Spec.NodeName != "" {
+				n++
+			}
+		}
+		return n == pods && events.count("Scheduled") >= pods
+	})
+	if n := events.count("Scheduled"); n != pods {
+		t.Errorf("%d bindings of %d pods", n, pods)
+	}
+}
+
+type journal struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (j *journal) Event(_ client.Object, _, reason, _ string, _ ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.n == nil {
+		j.n = map[string]int{}
+	}
+	j.n[reason]++
+}
+
+func (j *journal) count(reason string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.n[reason]
 }

@@ -40,6 +40,7 @@ func (s *server) apiHandler() (http.Handler, error) {
 	e.GET("/slipway/v1/diff", preview(s.parts.reconciler))
 	e.POST("/slipway/v1/diff", previewUpload(s.parts.reconciler))
 	e.GET("/slipway/v1/plan", pending(s.parts.reconciler))
+	e.GET("/slipway/v1/explain", explain(s.client))
 	e.GET("/slipway/v1/beside", beside(s.parts.reconciler))
 	(&overrides{client: s.client, events: s.events, log: s.log, now: time.Now}).register(e)
 	webhooks.Register(e, webhooks.Deps{Client: s.client, Builder: s.parts.builds, Refresher: s.parts.sources, Log: s.log})

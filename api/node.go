@@ -1,5 +1,9 @@
 package api
 
-// NodeAddress is the annotation of a Node with the address that other nodes and servers
-// reach its host by.
-const NodeAddress = "slipway.dev/address"
+const (
+	// NodeAddress is the annotation of a Node with the address that other nodes and servers
+	// reach its host by.
+	NodeAddress = "slipway.dev/address"
+	// NodeBuilds is the annotation of a Node that says whether builds run there; "false": none do.
+	NodeBuilds = "slipway.dev/builds"
+)

@@ -50,6 +50,7 @@ func upCommand() *cobra.Command {
 	f.StringSliceVar(&c.Etcd, "etcd", nil, "endpoints of an existing etcd cluster (default: an embedded one)")
 	f.StringVar(&c.Listen, "listen", server.DefaultListen, "address of the API, the dashboard and the webhooks")
 	f.StringVar(&c.Registry, "registry", server.DefaultRegistry, "address of the registry; Docker takes plain HTTP only on loopback")
+	f.StringVar(&c.NodeListen, "node-listen", "", "address of the API that other hosts' nodes join by, such as 10.0.0.1:7082 (default: none may)")
 	f.StringVar(&c.Router, "router", ":80", "address of the router for HTTP")
 	f.StringVar(&c.RouterTLS, "router-tls", ":443", "address of the router for HTTPS")
 	f.StringVar(&c.Target, "target", "", "kubeconfig file of a Kubernetes cluster that gets what applications declare, as far as it serves it (default: this machine)")

@@ -151,7 +151,9 @@ func TestPickNode(t *testing.T) {
 	}
 	cordoned := node("n0", corev1.ConditionTrue, nil)
 	cordoned.Spec.Unschedulable = true
-	nodes := []corev1.Node{cordoned, node("n1", corev1.ConditionTrue, nil), node("n2", corev1.ConditionTrue, map[string]string{"disk": "fast"}), node("n3", corev1.ConditionFalse, nil)}
+	joined := node("n00", corev1.ConditionTrue, map[string]string{"disk": "fast"})
+	joined.Annotations = map[string]string{api.NodeBuilds: "false"}
+	nodes := []corev1.Node{cordoned, joined, node("n1", corev1.ConditionTrue, nil), node("n2", corev1.ConditionTrue, map[string]string{"disk": "fast"}), node("n3", corev1.ConditionFalse, nil)}
 	var busy []buildv1.Build
 	for _, b := range builds("1:S:Running 2:S:New") {
 		busy = append(busy, *b)
@@ -166,7 +168,7 @@ func TestPickNode(t *testing.T) {
 		"least busy":  {nil, nodes, busy, "n2"},
 		"selector":    {map[string]string{"disk": "fast"}, nodes, nil, "n2"},
 		"none fits":   {map[string]string{"disk": "slow"}, nodes, nil, ""},
-		"none ready":  {nil, nodes[3:], nil, ""},
+		"none ready":  {nil, nodes[4:], nil, ""},
 		"none at all": {nil, nil, nil, ""},
 	} {
 		b := &buildv1.Build{}

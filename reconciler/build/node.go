@@ -36,7 +36,7 @@ func pickNode(b *buildv1.Build, nodes []corev1.Node, builds []buildv1.Build) str
 	}
 	selector := labels.SelectorFromSet(labels.Set(b.Spec.NodeSelector))
 	fit := slices.DeleteFunc(slices.Clone(nodes), func(n corev1.Node) bool {
-		return n.Spec.Unschedulable || !ready(n) || !selector.Matches(labels.Set(n.Labels))
+		return n.Spec.Unschedulable || n.Annotations[api.NodeBuilds] == "false" || !ready(n) || !selector.Matches(labels.Set(n.Labels))
 	})
 	if len(fit) == 0 {
 		return ""

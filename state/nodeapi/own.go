@@ -25,18 +25,20 @@ func ownNode(p place, live, _ client.Object) error {
 
 // createNode: a node whose Node was taken away, but not the node itself, may make it anew, bare: what
 // steers pods and addresses to it is for others to say.
-func createNode(_ context.Context, _ *Server, r request, o client.Object) error {
+func createNode(ctx context.Context, s *Server, r request, o client.Object) error {
 	node := o.(*corev1.Node)
 	if node.Name != r.name {
 		return r.stranger()
 	}
-	bare := corev1.Node{TypeMeta: node.TypeMeta, ObjectMeta: metav1.ObjectMeta{Name: r.name, Labels: map[string]string{
-		corev1.LabelHostname: r.name, corev1.LabelOSStable: "linux",
-	}}}
+	secret := secretNamed(nodePrefix + r.name)
+	if err := s.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
+		return err
+	}
+	bare := bareNode(r.name, string(secret.Data[keyAddress]))
 	if arch := node.Labels[corev1.LabelArchStable]; slices.Contains([]string{"amd64", "arm64", "arm", "386", "riscv64", "ppc64le", "s390x"}, arch) {
 		bare.Labels[corev1.LabelArchStable] = arch
 	}
-	*node = bare
+	*node = *bare
 	return nil
 }
 

@@ -36,6 +36,7 @@ const (
 
 	keySecret, keyUntil       = "secret", "until"
 	keyCurrent, keyFormer     = "key", "former"
+	keyAddress                = "address"
 	keyCertificate, keyKeyPEM = "tls.crt", "tls.key"
 )
 
@@ -196,7 +197,7 @@ func (s *Server) admit(c *gin.Context, name, key string, ask nodecert.Ask) (*nod
 			return nil, err
 		}
 	}
-	if err := s.register(ctx, secret, joined, key); err != nil {
+	if err := s.register(ctx, secret, joined, key, ask.Address); err != nil {
 		return nil, err
 	}
 	if err := s.ensureNode(ctx, name, ask.Address); err != nil {
@@ -243,16 +244,19 @@ func (s *Server) free(ctx context.Context, name string) error {
 
 // register notes the key of a node's certificate, and the one before, which stays good in case the
 // answer is lost.
-func (s *Server) register(ctx context.Context, secret *corev1.Secret, joined bool, key string) error {
+func (s *Server) register(ctx context.Context, secret *corev1.Secret, joined bool, key, address string) error {
 	if !joined {
 		secret = secretNamed(secret.Name)
-		secret.Type, secret.Data = TypeNode, map[string][]byte{keyCurrent: []byte(key)}
+		secret.Type, secret.Data = TypeNode, map[string][]byte{keyCurrent: []byte(key), keyAddress: []byte(address)}
 		return s.Client.Create(ctx, secret)
 	}
-	if same(secret.Data[keyCurrent], key) {
+	if same(secret.Data[keyCurrent], key) && string(secret.Data[keyAddress]) == address {
 		return nil
 	}
-	secret.Data[keyFormer], secret.Data[keyCurrent] = secret.Data[keyCurrent], []byte(key)
+	if !same(secret.Data[keyCurrent], key) {
+		secret.Data[keyFormer], secret.Data[keyCurrent] = secret.Data[keyCurrent], []byte(key)
+	}
+	secret.Data[keyAddress] = []byte(address)
 	return s.Client.Update(ctx, secret)
 }
 
@@ -262,11 +266,7 @@ func (s *Server) ensureNode(ctx context.Context, name, address string) error {
 	node := &corev1.Node{}
 	err := s.Client.Get(ctx, client.ObjectKey{Name: name}, node)
 	if apierrors.IsNotFound(err) {
-		node = &corev1.Node{ObjectMeta: metav1.ObjectMeta{
-			Name: name, Annotations: map[string]string{api.NodeAddress: address},
-			Labels: map[string]string{corev1.LabelHostname: name, corev1.LabelOSStable: "linux"},
-		}}
-		return s.Client.Create(ctx, node)
+		return s.Client.Create(ctx, bareNode(name, address))
 	}
 	if err != nil || node.Annotations[api.NodeAddress] == address {
 		return err
@@ -274,4 +274,13 @@ func (s *Server) ensureNode(ctx context.Context, name, address string) error {
 	before := node.DeepCopy()
 	metav1.SetMetaDataAnnotation(&node.ObjectMeta, api.NodeAddress, address)
 	return s.Client.Patch(ctx, node, client.MergeFrom(before))
+}
+
+// bareNode is a Node as it begins. Builds stay on the servers' hosts, which have the sources and may
+// push.
+func bareNode(name, address string) *corev1.Node {
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Annotations: map[string]string{api.NodeAddress: address, api.NodeBuilds: "false"},
+		Labels: map[string]string{corev1.LabelHostname: name, corev1.LabelOSStable: "linux"},
+	}}
 }

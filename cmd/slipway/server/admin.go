@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +23,6 @@ import (
 	"slipway.dev/slipway/runtime/builder"
 	"slipway.dev/slipway/runtime/engine"
 	"slipway.dev/slipway/runtime/pause"
-	"slipway.dev/slipway/state"
 )
 
 // settings is what `up` leaves in the data directory for the commands that come later.
@@ -32,13 +30,14 @@ type settings struct {
 	Listen, Registry, Name, Node   string
 	ClusterNetwork, ServiceNetwork string
 	Etcd                           []string `json:",omitempty"`
+	NodeListen                     string   `json:",omitempty"`
 }
 
 const settingsFile = "up.json"
 
 // save writes the settings down.
 func (c *Config) save() error {
-	data, err := json.MarshalIndent(settings{c.Listen, c.Registry, c.Name, c.Node, c.ClusterNetwork, c.ServiceNetwork, c.Etcd}, "", "  ")
+	data, err := json.MarshalIndent(settings{c.Listen, c.Registry, c.Name, c.Node, c.ClusterNetwork, c.ServiceNetwork, c.Etcd, c.NodeListen}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -60,7 +59,7 @@ func load(dataDir string) (*Config, error) {
 	}
 	c := &Config{
 		Repo: "-", DataDir: dataDir, Listen: s.Listen, Registry: s.Registry, Name: s.Name, Node: s.Node,
-		ClusterNetwork: s.ClusterNetwork, ServiceNetwork: s.ServiceNetwork, Etcd: s.Etcd,
+		ClusterNetwork: s.ClusterNetwork, ServiceNetwork: s.ServiceNetwork, Etcd: s.Etcd, NodeListen: s.NodeListen,
 	}
 	return c, c.complete()
 }
@@ -74,22 +73,9 @@ type Webhook struct {
 // Webhooks lists the webhooks of every repository and build, with their secrets. It
 // reads live state through the administrator's socket while the server runs.
 func Webhooks(ctx context.Context, dataDir string) ([]Webhook, error) {
-	c, err := load(dataDir)
+	c, store, err := openRunning(ctx, dataDir)
 	if err != nil {
 		return nil, err
-	}
-	o := state.Options{Endpoints: c.Etcd, KeyFile: filepath.Join(c.stateDir(), "seal.key"), Log: slog.New(slog.DiscardHandler)}
-	if len(o.Endpoints) == 0 {
-		conn, err := net.Dial("unix", strings.TrimPrefix(state.Socket(c.stateDir()), "unix://"))
-		if err != nil {
-			return nil, fmt.Errorf("no server runs on the data directory %s: %w", dataDir, err)
-		}
-		conn.Close()
-		o.Endpoints = []string{state.Socket(c.stateDir())}
-	}
-	store, err := state.Open(ctx, o)
-	if err != nil {
-		return nil, fmt.Errorf("live state of %s: %w", dataDir, err)
 	}
 	defer store.Close()
 	base, err := loopbackURL(c.Listen)

@@ -48,6 +48,8 @@ type Config struct {
 	Etcd []string
 	// Listen is the address of the API, the dashboard and the webhooks.
 	Listen, Registry, Router, RouterTLS string
+	// NodeListen is where the node API is served; empty: no nodes join.
+	NodeListen string
 	// Target is a kubeconfig file of the cluster that gets what Applications declare; empty: this one.
 	Target string
 	// Domain of routes that name no host.
@@ -62,8 +64,8 @@ type Config struct {
 	// that of services of type LoadBalancer. Empty: none.
 	ExternalNetworks []string
 	IngressNetwork   string
-	Version                        string
-	Log                            *slog.Logger
+	Version          string
+	Log              *slog.Logger
 
 	clusterNetwork, serviceNetwork, ingressNetwork netip.Prefix
 	externalNetworks                               []service.Range

@@ -1,27 +1,9 @@
 package server
 
 import (
-	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-	"syscall"
+
+	"slipway.dev/slipway/cmd/slipway/datadir"
 )
 
-// lockDir makes this process the only one that works on a data directory, wherever live
-// state is. The kernel drops the lock with the process.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return f, nil
-	}
-	f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("another `slipway` process works on the data directory %s: stop it first, or give this one another with --data-dir", dir)
-	}
-	return nil, fmt.Errorf("lock the data directory %s: %w", dir, err)
-}
+func lockDir(dir string) (*os.File, error) { return datadir.Lock(dir) }

@@ -54,7 +54,9 @@ type server struct {
 	// api and registry are listened on from the start, so that an address in use is an
 	// error before anything on the machine is changed; connections wait until served.
 	api, registry net.Listener
-	closers       []func() error
+	// nodes is nil where there is no node API.
+	nodes   net.Listener
+	closers []func() error
 }
 
 func (s *server) closing(f func() error) { s.closers = append(s.closers, f) }
@@ -74,6 +76,11 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	if s.registry, err = s.listen("--registry", s.cfg.Registry); err != nil {
 		return err
+	}
+	if s.cfg.NodeListen != "" {
+		if s.nodes, err = s.listen("--node-listen", s.cfg.NodeListen); err != nil {
+			return err
+		}
 	}
 	s.store, err = openState(ctx, s.cfg)
 	if err != nil {
@@ -135,6 +142,7 @@ func (s *server) serve(ctx context.Context) error {
 	}
 	run("API", func(ctx context.Context) error { return serveHTTP(ctx, s.api, api) })
 	run("registry", func(ctx context.Context) error { return serveHTTP(ctx, s.registry, s.parts.registry.Handler()) })
+	run("node API", s.serveNodes)
 	run("router", s.parts.router.Serve)
 	run("node", s.parts.agent.Run)
 	// Several servers may share one etcd: the one that leads decides, and every one

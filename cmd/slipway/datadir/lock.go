@@ -1,0 +1,28 @@
+// Package datadir is what servers and nodes have in common in their folders.
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Lock makes this process the only one that works on a data directory, wherever live
+// state is. The kernel drops the lock with the process.
+func Lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("another `slipway` process works on the data directory %s: stop it first, or give this one another with --data-dir", dir)
+	}
+	return nil, fmt.Errorf("lock the data directory %s: %w", dir, err)
+}

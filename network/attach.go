@@ -157,7 +157,7 @@ func (d *Driver) makePair(inside *netlink.Handle, pod types.NamespacedName, a ne
 		}
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, outsideMTU(), hardware(a, nodeEnd)
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, d.podMTU(), hardware(a, nodeEnd)
 	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: hardware(a, podEnd), PeerNamespace: netlink.NsFd(ns)}
 	if err := netlink.LinkAdd(pair); err != nil {
 		return fmt.Errorf("link %s: %w", name, err)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 
+	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +24,7 @@ func (d *Driver) Controllers() []loop.Controller {
 		{Name: "network-services", Reconcile: d.reconcileService, Watches: []loop.Watch{{List: &corev1.ServiceList{}}, {List: &corev1.EndpointsList{}}}},
 		{Name: "network-pods", Reconcile: d.reconcilePod, Watches: []loop.Watch{{List: &corev1.PodList{}}}},
 		{Name: "network-projects", Reconcile: d.reconcileProject, Watches: []loop.Watch{{List: &projectv1.ProjectList{}}}},
+		{Name: "network-hosts", Reconcile: d.reconcileHost, Watches: []loop.Watch{{List: &networkv1.HostSubnetList{}}}},
 		{Name: "network-repair", Reconcile: d.repair, Wake: d.wake},
 	}
 }
@@ -37,13 +39,19 @@ func (d *Driver) prime(ctx context.Context) error {
 	var endpoints corev1.EndpointsList
 	var pods corev1.PodList
 	var projects projectv1.ProjectList
-	for _, list := range []client.ObjectList{&services, &endpoints, &pods, &projects} {
+	var hosts networkv1.HostSubnetList
+	for _, list := range []client.ObjectList{&services, &endpoints, &pods, &projects, &hosts} {
 		if err := d.Client.List(ctx, list); err != nil {
 			return err
 		}
 	}
 	for i := range projects.Items {
 		d.placeProject(projects.Items[i].Name, &projects.Items[i])
+	}
+	for i := range hosts.Items {
+		if err := d.placeHost(hosts.Items[i].Name, &hosts.Items[i]); err != nil {
+			d.Log.Warn("a node's pods are not reached", "error", err)
+		}
 	}
 	behind := map[key]*corev1.Endpoints{}
 	for i := range endpoints.Items {
@@ -64,6 +72,9 @@ func (d *Driver) prime(ctx context.Context) error {
 		}
 	}
 	d.primed = true
+	if _, err := d.ensureOverlay(); err != nil {
+		d.Log.Warn("other nodes' pods are not reached", "error", err)
+	}
 	if err := d.sync(); err != nil {
 		d.primed = false
 		return err

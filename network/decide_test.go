@@ -7,12 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	projectv1 "github.com/openshift/api/project/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -54,64 +52,6 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("link %q was taken for the pod's at %s", strange, a)
 		}
 	}
-}
-
-func machine(name, subnet string) corev1.Node {
-	return corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{PodCIDR: subnet}}
-}
-
-func TestDecideSubnet(t *testing.T) {
-	small := netip.MustParsePrefix("10.128.0.0/22")
-	for name, c := range map[string]struct {
-		nodes      []corev1.Node
-		remembered string
-		want       string
-	}{
-		"the first of all":             {nil, "", "10.128.0.0/23"},
-		"its own":                      {[]corev1.Node{machine("a", "10.128.2.0/23")}, "", "10.128.2.0/23"},
-		"the next free":                {[]corev1.Node{machine("b", "10.128.0.0/23"), machine("a", "")}, "", "10.128.2.0/23"},
-		"what it had before":           {[]corev1.Node{machine("a", "")}, "10.128.2.0/23", "10.128.2.0/23"},
-		"what it had is another's now": {[]corev1.Node{machine("b", "10.128.2.0/23")}, "10.128.2.0/23", "10.128.0.0/23"},
-		"what it had does not fit":     {nil, "10.0.0.0/23", "10.128.0.0/23"},
-		"all taken":                    {[]corev1.Node{machine("b", "10.128.0.0/23"), machine("c", "10.128.2.0/23")}, "", "node a: all 2 subnets of cluster network 10.128.0.0/22 are taken"},
-		"wrong":                        {[]corev1.Node{machine("a", "10.0.0.0/23")}, "", `node a: spec.podCIDR: "10.0.0.0/23" is no /23 of cluster network 10.128.0.0/22`},
-	} {
-		remembered, _ := netip.ParsePrefix(c.remembered)
-		got, _, err := decideSubnet(c.nodes, "a", small, 23, remembered)
-		text := got.String()
-		if err != nil {
-			text = err.Error()
-		}
-		if text != c.want {
-			t.Errorf("%s: got %s, want %s", name, text, c.want)
-		}
-	}
-}
-
-func TestSubnetsClaimedAtOnceDiffer(t *testing.T) {
-	t.Parallel()
-	c := statetest.New(t)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	owners := map[netip.Prefix]string{}
-	for i := range 8 {
-		wg.Go(func() {
-			name := fmt.Sprintf("host-%d", i)
-			d, err := New(Options{Node: name, Client: c, Dir: t.TempDir()})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			p, err := d.claimSubnet(t.Context(), netip.Prefix{})
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil || owners[p] != "" {
-				t.Errorf("%s got %s, which %q has; %v", name, p, owners[p], err)
-			}
-			owners[p] = name
-		})
-	}
-	wg.Wait()
 }
 
 func book4(t *testing.T) (*leases, *time.Time) {

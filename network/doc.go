@@ -20,9 +20,16 @@
 // is DROP, as Docker sets it, and masquerade what leaves the cluster. With a host
 // firewall both must accept, and either may refuse.
 //
+// # Other nodes
+//
+// What HostSubnets say of the other nodes becomes static entries of a VXLAN: nothing is
+// learned or asked for on the way. Each packet between nodes carries the virtual network of its
+// sender (package rules), so that isolation holds also where the one node has not heard yet
+// what the other runs. The size of packets is found from the routes to the other nodes.
+//
 // # State
 //
-// The node's subnet is claimed in Node.spec.podCIDR. Which pod has which address is
+// The node's subnet is in its HostSubnet and in Node.spec.podCIDR. Which pod has which address is
 // kept in a file on the node, and can be found again from the links alone. What is
 // in place stays in place while no process runs; Up adopts it. A loop looks every
 // second whether somebody else has changed links, routes or rules, and puts them back.

@@ -42,6 +42,18 @@ func hostChains(name, links string, cluster, subnet netip.Prefix) []hostChain {
 	}
 }
 
+// withOverlay lets in what other nodes send for this one's pods.
+func withOverlay(chains []hostChain, port uint16, peers []netip.Addr) []hostChain {
+	for i := range chains {
+		for _, p := range peers {
+			if chains[i].builtin == "INPUT" {
+				chains[i].rules = append(chains[i].rules, fmt.Sprintf("-s %s/32 -p udp -m udp --dport %d -j ACCEPT", p, port))
+			}
+		}
+	}
+	return chains
+}
+
 // hostFirewall keeps the chains with iptables.
 type hostFirewall struct {
 	ipt    *iptables.IPTables

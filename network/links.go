@@ -121,6 +121,14 @@ func outsideMTU() int {
 	return ethernet
 }
 
+// podMTU is what every packet of a pod fits through, outside and to other nodes' pods.
+func (d *Driver) podMTU() int {
+	if d.overlayMTU > 0 {
+		return min(outsideMTU(), d.overlayMTU)
+	}
+	return outsideMTU()
+}
+
 func isWhole(m net.IPMask) bool {
 	ones, _ := m.Size()
 	return ones == 0
@@ -160,7 +168,7 @@ func (d *Driver) removeLinks() error {
 	var errs []error
 	for _, l := range links {
 		_, ours := d.linkAddress(l.Attrs().Name)
-		if ours || l.Attrs().Name == d.bridgeName() {
+		if ours || l.Attrs().Name == d.bridgeName() || l.Attrs().Name == d.overlayName() {
 			errs = append(errs, deleteLink(l))
 		}
 	}

@@ -30,6 +30,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(hostEnv) != "" {
+		os.Exit(hostMain())
+	}
 	if os.Getenv("NETWORKTEST_INSIDE") != "" {
 		// As Docker leaves a host.
 		if out, err := exec.Command("iptables", "-P", "FORWARD", "DROP").CombinedOutput(); err != nil {
@@ -69,6 +72,9 @@ func newNode(t *testing.T, change func(*Options)) *node {
 	if change != nil {
 		change(&o)
 	}
+	if o.Subnet == nil {
+		o.Subnet = firstSubnet(o.ClusterNetwork)
+	}
 	x := &node{t: t, client: c}
 	x.start(o)
 	t.Cleanup(func() {
@@ -78,6 +84,13 @@ func newNode(t *testing.T, change func(*Options)) *node {
 		}
 	})
 	return x
+}
+
+// firstSubnet is given to a node that is alone.
+func firstSubnet(cluster netip.Prefix) func(context.Context, netip.Prefix) (netip.Prefix, error) {
+	return func(context.Context, netip.Prefix) (netip.Prefix, error) {
+		return netip.PrefixFrom(cluster.Addr(), 23), nil
+	}
 }
 
 type testLog struct{ t *testing.T }

@@ -1,6 +1,8 @@
 package network
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,6 +44,13 @@ type Options struct {
 	// Flat lets all pods reach each other; otherwise projects are isolated from each
 	// other (OpenShift 3's multitenant mode).
 	Flat bool
+	// Subnet gives this node its part of the cluster network, or the one that it has; before
+	// is what this node remembers, if anything. Default: wait for the node's HostSubnet.
+	Subnet func(ctx context.Context, before netip.Prefix) (netip.Prefix, error)
+	// VNI and OverlayPort are the VXLAN identifier and the UDP port of what carries pods'
+	// traffic between nodes, the same on all of them; default 1 and 4789 (RFC 7348).
+	VNI         uint32
+	OverlayPort uint16
 	// HostPorts are TCP ports of the node that pods may open, besides DNS: e.g. the router's.
 	HostPorts []uint16
 	// ResolvConf names the resolvers for what lies outside; default /etc/resolv.conf.
@@ -69,6 +78,7 @@ func (o *Options) complete() error {
 	if o.Name == "" {
 		o.Name = "slipway"
 	}
+	o.VNI, o.OverlayPort = cmp.Or(o.VNI, 1), cmp.Or(o.OverlayPort, 4789)
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
@@ -85,6 +95,8 @@ func (o *Options) complete() error {
 		return fmt.Errorf("network: cluster network %s and service network %s must be IPv4, and the former no wider than /4", o.ClusterNetwork, o.ServiceNetwork)
 	case o.ClusterNetwork.Overlaps(o.ServiceNetwork):
 		return fmt.Errorf("network: cluster network %s and service network %s overlap", o.ClusterNetwork, o.ServiceNetwork)
+	case o.VNI >= 1<<24:
+		return fmt.Errorf("network: VXLAN identifier %d: want 1 to %d", o.VNI, 1<<24-1)
 	case o.HostPrefix < o.ClusterNetwork.Bits() || o.HostPrefix > 30:
 		return fmt.Errorf("network: host prefix %d: want %d to 30 in cluster network %s", o.HostPrefix, o.ClusterNetwork.Bits(), o.ClusterNetwork)
 	}
@@ -99,17 +111,21 @@ type Driver struct {
 	leases  *leases
 	wake    chan key
 
-	mu      sync.Mutex
-	up      bool          // guarded by mu, as all that follows
-	subnet  netip.Prefix  // this node's part of the cluster network
-	kernel  *rules.Kernel //
-	server  *dns.Server   //
-	primed  bool          // everything in live state was read once
-	tenancy *tenancy      //
-	checked uint32        // generation of the kernel's rules at the last look at iptables
-	lost    map[way]bool  // ways over UDP whose connections are to be forgotten
-	swept   bool          // connections from before this process were looked at
-	trouble string        // the last error of a repair, to be said once
+	mu         sync.Mutex
+	up         bool            // guarded by mu, as all that follows
+	subnet     netip.Prefix    // this node's part of the cluster network
+	kernel     *rules.Kernel   //
+	server     *dns.Server     //
+	primed     bool            // everything in live state was read once
+	tenancy    *tenancy        //
+	hosts      map[string]host // nodes, by name
+	overlayMTU int             // of the link to the other nodes; 0: there is none
+	fitted     int             // the MTU that all pods have; 0: unknown
+	named      []netip.Addr    // nodes that the firewall names
+	checked    uint32          // generation of the kernel's rules at the last look at iptables
+	lost       map[way]bool    // ways over UDP whose connections are to be forgotten
+	swept      bool            // connections from before this process were looked at
+	trouble    string          // the last error of a repair, to be said once
 }
 
 // New does not touch the node yet.
@@ -118,7 +134,10 @@ func New(o Options) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{Options: o, table: rules.NewTable(), records: dns.NewRecords(o.ClusterNetwork, o.ServiceNetwork),
-		wake: make(chan key, 1), tenancy: newTenancy(), lost: map[way]bool{}}
+		wake: make(chan key, 1), tenancy: newTenancy(), hosts: map[string]host{}, lost: map[way]bool{}}
+	if d.Subnet == nil {
+		d.Subnet = d.assignedSubnet
+	}
 	d.leases = &leases{file: filepath.Join(o.Dir, "network.json"), clock: o.Clock}
 	ports := rules.Elements{}
 	for _, p := range o.HostPorts {

@@ -30,6 +30,7 @@ func (d *Driver) repair(ctx context.Context, _ key) (loop.Result, error) {
 	mended, nodeErr := d.ensureNode()
 	pods, podErr := d.ensurePods()
 	mended = append(mended, pods...)
+	podErr = errors.Join(podErr, d.fitPods())
 	ruleErr := d.prime(ctx)
 	if ruleErr == nil {
 		var repaired bool

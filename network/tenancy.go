@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/network/rules"
 )
 
 // tenancy is which pod has which address, and which project which virtual network.
@@ -23,7 +24,7 @@ func newTenancy() *tenancy {
 }
 
 // firstOwn is above all ids that are given to projects.
-const firstOwn = 1 << 31
+const firstOwn = rules.FirstOwn
 
 // netid of a project is what its annotation says. A project without one is isolated from
 // all others, under a number that no other has on this node; project default is

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"slipway.dev/slipway/network/dns"
@@ -52,9 +53,9 @@ func (d *Driver) Up(ctx context.Context) error {
 
 func (d *Driver) settleSubnet(ctx context.Context) error {
 	had, forwardWas := d.leases.remembered()
-	subnet, err := d.claimSubnet(ctx, had)
+	subnet, err := d.Subnet(ctx, had)
 	switch {
-	case err != nil && had.IsValid() && ctx.Err() == nil:
+	case err != nil && had.IsValid() && ctx.Err() == nil && !errors.Is(err, errUnassigned):
 		d.Log.Warn("live state cannot be reached, keeping the subnet of before", "subnet", had.String(), "error", err)
 		subnet = had
 	case err != nil:
@@ -86,7 +87,8 @@ func (d *Driver) settleSubnet(ctx context.Context) error {
 func (d *Driver) ensureNode() (mended []string, err error) {
 	if d.kernel == nil {
 		d.kernel = rules.NewKernel(rules.Frame{Table: d.Name, Links: d.linkPrefix(), Cluster: d.ClusterNetwork,
-			Subnet: d.subnet, Service: d.ServiceNetwork, Gateway: d.gateway(), Flat: d.Flat})
+			Subnet: d.subnet, Service: d.ServiceNetwork, Gateway: d.gateway(), Flat: d.Flat,
+			Overlay: d.overlayName(), VNI: d.VNI, OverlayPort: d.OverlayPort})
 	}
 	changed, err := setSysctl(forwardFile, "1")
 	if err != nil {
@@ -100,7 +102,12 @@ func (d *Driver) ensureNode() (mended []string, err error) {
 	if err != nil {
 		return mended, err
 	}
-	firewall, err := newHostFirewall(hostChains(d.Name, d.linkPrefix(), d.ClusterNetwork, d.subnet))
+	overlay, err := d.ensureOverlay()
+	mended = append(mended, overlay...)
+	if err != nil {
+		return mended, err
+	}
+	firewall, err := newHostFirewall(withOverlay(hostChains(d.Name, d.linkPrefix(), d.ClusterNetwork, d.subnet), d.OverlayPort, d.peerAddresses()))
 	if err != nil {
 		return mended, err
 	}
@@ -117,6 +124,10 @@ func (d *Driver) ensureNode() (mended []string, err error) {
 	}
 	// Read before the look, so that a change during it is looked at again.
 	d.checked = generation
+	if named := d.peerAddresses(); !slices.Equal(named, d.named) {
+		d.named = named
+		return mended, nil // Nobody had changed anything: nodes came or went.
+	}
 	return append(mended, chains...), nil
 }
 

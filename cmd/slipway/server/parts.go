@@ -20,6 +20,7 @@ import (
 	"slipway.dev/slipway/reconciler/project"
 	"slipway.dev/slipway/reconciler/schedule"
 	"slipway.dev/slipway/reconciler/service"
+	"slipway.dev/slipway/reconciler/subnet"
 	"slipway.dev/slipway/reconciler/workload"
 	"slipway.dev/slipway/registry"
 	"slipway.dev/slipway/render"
@@ -95,6 +96,7 @@ func (s *server) openReconciler(context.Context) error {
 		job.Controllers(job.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		workload.Controllers(workload.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		project.Controllers(project.Deps{Client: s.client, Events: s.events, Log: s.log}),
+		subnet.Controllers(subnets(s)),
 		schedule.Controllers(schedule.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		service.Controllers(service.Deps{Client: s.client, Events: s.events, Log: s.log, Network: s.cfg.serviceNetwork,
 			External: s.cfg.externalNetworks, Ingress: s.cfg.ingressNetwork}),
@@ -176,6 +178,7 @@ func newNetwork(s *server) (*network.Driver, error) {
 	return network.New(network.Options{
 		Node: s.cfg.Node, Client: s.client, Dir: s.cfg.dir("network"), Name: s.cfg.Name,
 		ClusterNetwork: s.cfg.clusterNetwork, ServiceNetwork: s.cfg.serviceNetwork, Flat: s.cfg.FlatNetwork,
+		Subnet:    claimedSubnet(s),
 		HostPorts: ports(s.parts.router.HTTPAddr(), s.parts.router.HTTPSAddr()),
 		Recorder:  s.events, Log: s.log,
 	})

@@ -78,7 +78,8 @@ func runSelf(ctx context.Context, answer any, args ...string) (ran, error) {
 }
 
 // followMemory samples the resident memory of a process and everything below it until
-// the returned function is called, which tells the highest sum in bytes.
+// the returned function is called, which tells the highest sum in bytes. A page that
+// several of them share is counted once.
 func followMemory(pid int) func() float64 {
 	var peak atomic.Int64
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -102,7 +103,7 @@ func followMemory(pid int) func() float64 {
 
 // resident sums the resident pages of a process and of its descendants.
 func resident(pid int) int64 {
-	total := residentOf(pid)
+	total := shareOf(pid)
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {
 		return total
@@ -119,6 +120,22 @@ func resident(pid int) int64 {
 		}
 	}
 	return total
+}
+
+// shareOf is a process's proportional share of its resident pages: a page that is in
+// several processes counts in parts. Where the kernel does not tell, it is all of them.
+func shareOf(pid int) int64 {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return residentOf(pid)
+	}
+	for line := range strings.Lines(string(raw)) {
+		var kilobytes int64
+		if _, err := fmt.Sscanf(line, "Pss: %d kB", &kilobytes); err == nil {
+			return kilobytes << 10
+		}
+	}
+	return residentOf(pid)
 }
 
 func residentOf(pid int) int64 {

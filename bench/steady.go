@@ -56,6 +56,10 @@ func (e *Env) steadyAt(ctx context.Context, n int) error {
 		return err
 	}
 	fmt.Fprintf(e.Progress, "  %d applications ready after %.1f s\n", n, time.Since(began).Seconds())
+	// Ready is said before the last look that finds nothing more to do.
+	if err := s.settle(ctx, n); err != nil {
+		return err
+	}
 	targets := n == 2500
 	for _, measure := range []func(context.Context, *system, int, bool) error{e.push, e.look, e.edit, e.drift} {
 		if err := measure(ctx, s, n, targets); err != nil {

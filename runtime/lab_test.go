@@ -39,7 +39,11 @@ type lab struct {
 
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	docker := enginetest.Client(t)
+	return newLabOn(t, enginetest.Client(t))
+}
+
+func newLabOn(t testing.TB, docker engine.Docker) *lab {
+	t.Helper()
 	l := &lab{
 		t: t, client: statetest.New(t), docker: docker, image: enginetest.Busybox(t, docker),
 		instance: strings.ToLower(rand.Text()), dir: t.TempDir(),

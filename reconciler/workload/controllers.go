@@ -38,6 +38,7 @@ func Controllers(d Deps) []loop.Controller {
 	if d.Workers == 0 {
 		d.Workers = 4
 	}
+	seen := &everywhere{sets: map[loop.Key]bool{}, nodes: map[string]uint64{}}
 	return []loop.Controller{
 		{
 			Name: "replicaset",
@@ -57,6 +58,25 @@ func Controllers(d Deps) []loop.Controller {
 			},
 			Workers:   d.Workers,
 			Reconcile: settled(repeated(deployments{d}.pass)),
+		},
+		{
+			Name: "statefulset",
+			Watches: []loop.Watch{
+				{List: &appsv1.StatefulSetList{}},
+				{List: &corev1.PodList{}, Keys: ownedBy("StatefulSet")},
+			},
+			Workers:   d.Workers,
+			Reconcile: settled(repeated(statefulSets{d}.pass)),
+		},
+		{
+			Name: "daemonset",
+			Watches: []loop.Watch{
+				{List: &appsv1.DaemonSetList{}, Keys: seen.set},
+				{List: &corev1.NodeList{}, Keys: seen.all, Skip: seen.same},
+				{List: &corev1.PodList{}, Keys: ownedBy("DaemonSet")},
+			},
+			Workers:   d.Workers,
+			Reconcile: settled(repeated(daemonSets{d}.pass)),
 		},
 	}
 }

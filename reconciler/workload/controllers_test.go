@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -373,4 +374,130 @@ func TestReplicaSetsTakeInAndLetGo(t *testing.T) {
 		all := k.pods(func(p *corev1.Pod) string { return p.Name })
 		return metav1.GetControllerOf(stray) == nil && rs.Status.AvailableReplicas == 2 && len(all) == 3, fmt.Sprintf("%v %+v %v", stray.OwnerReferences, rs.Status, all)
 	})
+}
+
+func TestAStatefulSetComesUpRollsAndKeepsItsClaims(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	three := int32(3)
+	set := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "db"}, Spec: appsv1.StatefulSetSpec{
+		Replicas: &three, ServiceName: "db", Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Template: template("db:1"),
+		VolumeClaimTemplates: []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: "data"}, Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		}}},
+	}}
+	k.create(set)
+	nameAndImage := func(p *corev1.Pod) string { return p.Name + " " + p.Spec.Containers[0].Image }
+	settle := func(revision bool, want ...string) {
+		t.Helper()
+		k.eventually("pods", func() (bool, string) {
+			k.read(set)
+			got := k.pods(nameAndImage)
+			s := set.Status
+			return slices.Equal(got, want) && s.ReadyReplicas == int32(len(want)) && (s.CurrentRevision == s.UpdateRevision) == revision && s.ObservedGeneration == set.Generation, fmt.Sprintf("%v %+v", got, s)
+		})
+	}
+	settle(true, "db-0 db:1", "db-1 db:1", "db-2 db:1")
+	first := set.Status.CurrentRevision
+	image := func(name string, partition int32) func(*appsv1.StatefulSet) {
+		return func(s *appsv1.StatefulSet) {
+			s.Spec.Template.Spec.Containers[0].Image = name
+			s.Spec.UpdateStrategy.RollingUpdate.Partition = &partition
+		}
+	}
+	edit(k, set, image("db:2", 2))
+	settle(false, "db-0 db:1", "db-1 db:1", "db-2 db:2")
+	// Below the partition a pod comes again as it was.
+	if err := k.c.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "db-0"}}, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	settle(false, "db-0 db:1", "db-1 db:1", "db-2 db:2")
+	edit(k, set, image("db:2", 0))
+	settle(true, "db-0 db:2", "db-1 db:2", "db-2 db:2")
+	edit(k, set, image("db:1", 0))
+	settle(true, "db-0 db:1", "db-1 db:1", "db-2 db:1")
+	if set.Status.CurrentRevision != first {
+		t.Errorf("back at the first template it is revision %s, not %s", set.Status.CurrentRevision, first)
+	}
+	edit(k, set, func(s *appsv1.StatefulSet) {
+		one := int32(1)
+		s.Spec.Replicas = &one
+	})
+	settle(true, "db-0 db:1")
+	var claims corev1.PersistentVolumeClaimList
+	if err := k.c.List(t.Context(), &claims, client.InNamespace("shop")); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, c := range claims.Items {
+		names = append(names, c.Name)
+	}
+	if !slices.Equal(names, []string{"data-db-0", "data-db-1", "data-db-2"}) {
+		t.Errorf("claims %v", names)
+	}
+}
+
+// TestAStatefulSetIsMendedByACommit: where git is the only way in, nobody deletes the pod
+// that cannot start.
+func TestAStatefulSetIsMendedByACommit(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	k.sick.Store("db:bad")
+	two := int32(2)
+	set := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "db"}, Spec: appsv1.StatefulSetSpec{
+		Replicas: &two, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Template: template("db:bad")}}
+	k.create(set)
+	k.eventually("the first pod fails to start", func() (bool, string) {
+		var p corev1.Pod
+		if err := k.c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "db-0"}, &p); err != nil {
+			return false, err.Error()
+		}
+		p.Status.Phase = corev1.PodPending
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "web", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}
+		err := k.c.Status().Update(t.Context(), &p)
+		return err == nil, fmt.Sprint(err)
+	})
+	edit(k, set, func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.Containers[0].Image = "db:1" })
+	k.eventually("both run", func() (bool, string) {
+		got := k.pods(func(p *corev1.Pod) string { return p.Name + " " + p.Spec.Containers[0].Image })
+		k.read(set)
+		return slices.Equal(got, []string{"db-0 db:1", "db-1 db:1"}) && set.Status.ReadyReplicas == 2, fmt.Sprintf("%v %+v", got, set.Status)
+	})
+}
+
+func TestADaemonSetFollowsTheNodes(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	node := func(name string) *corev1.Node {
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"disk": "ssd"}}}
+	}
+	a, b := node("a"), node("b")
+	k.create(a, b)
+	set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "agent"}, Spec: appsv1.DaemonSetSpec{
+		Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Template: template("agent:1")}}
+	set.Spec.Template.Spec.NodeSelector = map[string]string{"disk": "ssd"}
+	k.create(set)
+	settle := func(want ...string) {
+		t.Helper()
+		k.eventually("pods", func() (bool, string) {
+			got := k.pods(func(p *corev1.Pod) string {
+				return p.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0].Values[0] + " " + p.Spec.Containers[0].Image
+			})
+			k.read(set)
+			s, n := set.Status, int32(len(want))
+			return slices.Equal(got, want) && s.DesiredNumberScheduled == n && s.NumberAvailable == n && s.UpdatedNumberScheduled == n && s.ObservedGeneration == set.Generation, fmt.Sprintf("%v %+v", got, s)
+		})
+	}
+	settle("a agent:1", "b agent:1")
+	k.create(node("c"))
+	settle("a agent:1", "b agent:1", "c agent:1")
+	edit(k, set, func(d *appsv1.DaemonSet) { d.Spec.Template.Spec.Containers[0].Image = "agent:2" })
+	settle("a agent:2", "b agent:2", "c agent:2")
+	edit(k, b, func(n *corev1.Node) { n.Labels["disk"] = "hdd" })
+	settle("a agent:2", "c agent:2")
+	edit(k, a, func(n *corev1.Node) {
+		n.Spec.Taints = []corev1.Taint{{Key: "only", Value: "db", Effect: corev1.TaintEffectNoExecute}}
+	})
+	settle("c agent:2")
 }

@@ -45,7 +45,7 @@ const retry = time.Second
 // NewClient is the node API as a client, without a mirror.
 func NewClient(c http.RoundTripper) (client.WithWatch, error) {
 	return client.NewWithWatch(&rest.Config{
-		Host: "https://" + nodecert.ServerName, QPS: -1, UserAgent: "slipway-node",
+		Host: "https://" + nodecert.ServerName, QPS: -1, UserAgent: "slipway-node", WarningHandler: rest.NoWarnings{},
 		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"},
 	}, client.Options{HTTPClient: &http.Client{Transport: c}, Scheme: api.Scheme(), Mapper: mapper()})
 }

@@ -43,4 +43,5 @@ const (
 // chose its own network id could listen in on another's, and a service that passed for
 // one whose address was checked could take another's traffic.
 var allocated = []string{UIDRangeAnnotation, SupplementalGroupsAnnotation, MCSAnnotation, NetIDAnnotation, NetIDFromAnnotation, ServiceAddressAnnotation,
-	NodePortsAnnotation, ExternalIPsAnnotation}
+	NodePortsAnnotation, ExternalIPsAnnotation,
+	ReclaimAnnotation, ReclaimedAnnotation, ReclaimErrorAnnotation, bindCompletedAnnotation, boundByControllerAnnotation}

@@ -1,12 +1,16 @@
 package api
 
 import (
+	"net"
 	"path"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 )
 
 func defaultPersistentVolume(v *corev1.PersistentVolume) {
@@ -24,23 +28,87 @@ func validatePersistentVolume(v *corev1.PersistentVolume) field.ErrorList {
 	} else if q.Sign() <= 0 {
 		errs = append(errs, field.Invalid(p.Child("capacity").Key("storage"), q.String(), "must be greater than 0"))
 	}
-	errs = append(errs, oneOf(p.Child("persistentVolumeReclaimPolicy"), v.Spec.PersistentVolumeReclaimPolicy, corev1.PersistentVolumeReclaimRetain, corev1.PersistentVolumeReclaimDelete)...)
 	errs = append(errs, validateVolumeMode(v.Spec.VolumeMode, p.Child("volumeMode"))...)
-	s := v.Spec.PersistentVolumeSource
-	switch set := setFields(&s); {
+	if c := v.Spec.StorageClassName; c != "" {
+		errs = append(errs, invalid(p.Child("storageClassName"), c, validation.IsDNS1123Subdomain(c))...)
+	}
+	if v.Spec.VolumeAttributesClassName != nil {
+		errs = append(errs, field.Forbidden(p.Child("volumeAttributesClassName"), "is not served"))
+	}
+	if r := v.Spec.ClaimRef; r != nil {
+		errs = append(errs, named(p.Child("claimRef", "name"), r.Name, validation.IsDNS1123Subdomain)...)
+		errs = append(errs, named(p.Child("claimRef", "namespace"), r.Namespace, validation.IsDNS1123Label)...)
+	}
+	errs = append(errs, validateVolumeAffinity(v.Spec.NodeAffinity, p.Child("nodeAffinity"))...)
+	return append(errs, validateStorage(&v.Spec, p)...)
+}
+
+// validateStorage checks where the data lies, and what may be done to it there.
+func validateStorage(s *corev1.PersistentVolumeSpec, p *field.Path) field.ErrorList {
+	const retain, recycle, remove = corev1.PersistentVolumeReclaimRetain, corev1.PersistentVolumeReclaimRecycle, corev1.PersistentVolumeReclaimDelete
+	var errs field.ErrorList
+	policies := []corev1.PersistentVolumeReclaimPolicy{retain, recycle, remove}
+	switch set := setFields(&s.PersistentVolumeSource); {
 	case len(set) != 1:
 		errs = append(errs, field.Required(p, "exactly one source: hostPath, local or nfs"))
 	case s.HostPath != nil:
 		errs = append(errs, absolute(s.HostPath.Path, p.Child("hostPath", "path"))...)
+		if t := s.HostPath.Type; t != nil {
+			errs = append(errs, oneOfOrNone(p.Child("hostPath", "type"), *t, corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate)...)
+		}
 	case s.Local != nil:
 		errs = append(errs, absolute(s.Local.Path, p.Child("local", "path"))...)
+		if s.NodeAffinity == nil {
+			errs = append(errs, field.Required(p.Child("nodeAffinity"), "a local volume is on one node"))
+		}
+		if s.Local.FSType != nil {
+			errs = append(errs, field.Forbidden(p.Child("local", "fsType"), "block devices are not served: path is a directory"))
+		}
 	case s.NFS != nil:
-		errs = append(errs, named(p.Child("nfs", "server"), s.NFS.Server, func(string) []string { return nil })...)
+		errs = append(errs, named(p.Child("nfs", "server"), s.NFS.Server, hostOf)...)
 		errs = append(errs, absolute(s.NFS.Path, p.Child("nfs", "path"))...)
+		policies = []corev1.PersistentVolumeReclaimPolicy{retain, recycle}
 	default:
 		errs = append(errs, field.NotSupported(p, set[0], []string{"hostPath", "local", "nfs"}))
 	}
-	return errs
+	for i, o := range s.MountOptions {
+		if at := p.Child("mountOptions").Index(i); s.NFS == nil {
+			errs = append(errs, field.Forbidden(at, "only with nfs"))
+		} else if o == "" || strings.ContainsAny(o, ", \t\n\x00") {
+			errs = append(errs, field.Invalid(at, o, "must be one option, such as vers=4.1"))
+		}
+	}
+	return append(errs, oneOf(p.Child("persistentVolumeReclaimPolicy"), s.PersistentVolumeReclaimPolicy, policies...)...)
+}
+
+func hostOf(s string) []string {
+	if net.ParseIP(s) != nil {
+		return nil
+	}
+	return validation.IsDNS1123Subdomain(s)
+}
+
+func oneOfOrNone[T ~string](p *field.Path, value T, allowed ...T) field.ErrorList {
+	if value == "" {
+		return nil
+	}
+	return oneOf(p, value, allowed...)
+}
+
+func validateVolumeAffinity(a *corev1.VolumeNodeAffinity, p *field.Path) field.ErrorList {
+	if a == nil {
+		return nil
+	}
+	if a.Required == nil {
+		return field.ErrorList{field.Required(p.Child("required"), "")}
+	}
+	if len(a.Required.NodeSelectorTerms) == 0 {
+		return field.ErrorList{field.Required(p.Child("required", "nodeSelectorTerms"), "must have at least one node selector term")}
+	}
+	if _, err := nodeaffinity.NewNodeSelector(a.Required); err != nil {
+		return field.ErrorList{field.Invalid(p.Child("required"), "", err.Error())}
+	}
+	return nil
 }
 
 func absolute(value string, p *field.Path) field.ErrorList {
@@ -73,6 +141,19 @@ func validatePersistentVolumeClaim(c *corev1.PersistentVolumeClaim) field.ErrorL
 	if c.Spec.Selector != nil {
 		errs = append(errs, metav1validation.ValidateLabelSelector(c.Spec.Selector, metav1validation.LabelSelectorValidationOptions{}, p.Child("selector"))...)
 	}
+	if n := c.Spec.StorageClassName; n != nil && *n != "" {
+		errs = append(errs, invalid(p.Child("storageClassName"), *n, validation.IsDNS1123Subdomain(*n))...)
+	}
+	if n := c.Spec.VolumeName; n != "" {
+		errs = append(errs, invalid(p.Child("volumeName"), n, validation.IsDNS1123Subdomain(n))...)
+	}
+	for name, set := range map[string]bool{
+		"dataSource": c.Spec.DataSource != nil, "dataSourceRef": c.Spec.DataSourceRef != nil, "volumeAttributesClassName": c.Spec.VolumeAttributesClassName != nil,
+	} {
+		if set {
+			errs = append(errs, field.Forbidden(p.Child(name), "is not served: volumes are made by whoever runs the cluster, not on demand"))
+		}
+	}
 	return append(errs, validateVolumeMode(c.Spec.VolumeMode, p.Child("volumeMode"))...)
 }
 
@@ -90,6 +171,9 @@ func validateAccessModes(modes []corev1.PersistentVolumeAccessMode, p *field.Pat
 	var errs field.ErrorList
 	for i, m := range modes {
 		errs = append(errs, oneOf(p.Index(i), m, corev1.ReadWriteOnce, corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOncePod)...)
+		if m == corev1.ReadWriteOncePod && len(modes) > 1 {
+			errs = append(errs, field.Forbidden(p.Index(i), "may not be used with other access modes"))
+		}
 	}
 	return errs
 }

@@ -9,13 +9,9 @@ import (
 
 // unservedKinds are valid OpenShift, but no part of Slipway acts on them yet.
 var unservedKinds = map[string]string{
-	"StatefulSet":           "nothing runs StatefulSets yet",
-	"DaemonSet":             "nothing runs DaemonSets yet",
-	"PersistentVolume":      "persistent volumes are not served yet",
-	"PersistentVolumeClaim": "persistent volumes are not served yet",
+	"StatefulSet": "nothing runs StatefulSets yet",
+	"DaemonSet":   "nothing runs DaemonSets yet",
 }
-
-const noClaims = "persistent volumes are not served yet: use emptyDir, configMap, secret, downwardAPI or projected"
 
 // Unserved lists what a repository asks for that is valid and that nothing would act
 // on: silence would be taken for success. Kinds that are only kept, such as roles and
@@ -27,28 +23,10 @@ func Unserved(u *unstructured.Unstructured) field.ErrorList {
 			return field.ErrorList{field.Forbidden(field.NewPath("kind"), why)}
 		}
 	}
-	switch gk.Kind {
-	case "Pod":
-		return claims(u, "spec")
-	case "DeploymentConfig", "ReplicationController", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet":
-		return claims(u, "spec", "template", "spec")
-	case "BuildConfig":
+	if gk.Kind == "BuildConfig" {
 		return unservedBuild(u)
 	}
 	return nil
-}
-
-// claims finds the volumes of a pod's spec that no node could mount.
-func claims(u *unstructured.Unstructured, path ...string) field.ErrorList {
-	var errs field.ErrorList
-	volumes, _, _ := unstructured.NestedSlice(u.Object, append(path, "volumes")...)
-	at := field.NewPath(path[0], append(path[1:len(path):len(path)], "volumes")...)
-	for i, v := range volumes {
-		if m, ok := v.(map[string]any); ok && m["persistentVolumeClaim"] != nil {
-			errs = append(errs, field.Forbidden(at.Index(i).Child("persistentVolumeClaim"), noClaims))
-		}
-	}
-	return errs
 }
 
 func unservedBuild(u *unstructured.Unstructured) field.ErrorList {

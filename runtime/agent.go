@@ -178,6 +178,7 @@ func (a *Agent) Controllers() []loop.Controller {
 			Wake: a.wakes, Workers: a.Workers, Reconcile: a.reconcile,
 		},
 		a.nodeController(),
+		a.reclaimController(),
 	}
 }
 

@@ -212,10 +212,10 @@ func mountsOf(dir string, pod *corev1.Pod, c *corev1.Container, etc map[string]s
 		if m.SubPathExpr != "" {
 			return nil, fmt.Errorf("container %s: volumeMounts[%d].subPathExpr is not supported", c.Name, i)
 		}
-		readOnly := m.ReadOnly
+		reads := m.ReadOnly
 		for _, v := range pod.Spec.Volumes {
-			if v.Name == m.Name && v.EmptyDir == nil {
-				readOnly = true
+			if v.Name == m.Name && readOnly(&v) {
+				reads = true
 			}
 		}
 		source := filepath.Join(dir, "volumes", m.Name)
@@ -228,7 +228,7 @@ func mountsOf(dir string, pod *corev1.Pod, c *corev1.Container, etc map[string]s
 		}
 		target := filepath.Clean(m.MountPath)
 		taken[target] = true
-		all = append(all, mount.Mount{Type: mount.TypeBind, Source: source, Target: target, ReadOnly: readOnly})
+		all = append(all, mount.Mount{Type: mount.TypeBind, Source: source, Target: target, ReadOnly: reads})
 	}
 	for _, target := range slices.Sorted(maps.Keys(etc)) {
 		if !taken[target] {

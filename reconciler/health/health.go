@@ -96,6 +96,7 @@ var rules = map[schema.GroupKind]func(*unstructured.Unstructured) Health{
 	{Group: routev1.GroupName, Kind: "Route"}:                   typed(route),
 	{Group: templatev1.GroupName, Kind: "TemplateInstance"}:     typed(templateInstance),
 	{Group: batchv1.GroupName, Kind: "Job"}:                     typed(job),
+	{Kind: "PersistentVolumeClaim"}:                             typed(claim),
 	{Kind: "PersistentVolume"}:                                  typed(persistentVolume),
 	{Group: v1alpha1.GroupVersion.Group, Kind: "Application"}:   typed(application),
 	{Group: v1alpha1.GroupVersion.Group, Kind: "GitRepository"}: typed(gitRepository),

@@ -47,7 +47,17 @@ func UndoBelow(dir string) error {
 			errs = append(errs, fmt.Errorf("unmount %s: %w", p, err))
 		}
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	// Whoever asks is about to remove dir: what is still mounted there must not go with it.
+	if below, err = Below(dir); err != nil {
+		return err
+	}
+	if len(below) > 0 {
+		return fmt.Errorf("%s is still mounted", below[0])
+	}
+	return nil
 }
 
 // points reads the fifth field of mountinfo, in which blanks and backslashes are

@@ -22,6 +22,7 @@ import (
 	"slipway.dev/slipway/reconciler/service"
 	"slipway.dev/slipway/reconciler/subnet"
 	"slipway.dev/slipway/reconciler/workload"
+	"slipway.dev/slipway/reconciler/storage"
 	"slipway.dev/slipway/registry"
 	"slipway.dev/slipway/render"
 	"slipway.dev/slipway/render/ledger"
@@ -97,6 +98,7 @@ func (s *server) openReconciler(context.Context) error {
 		workload.Controllers(workload.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		project.Controllers(project.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		subnet.Controllers(subnets(s)),
+		storage.Controllers(storage.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		schedule.Controllers(schedule.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		service.Controllers(service.Deps{Client: s.client, Events: s.events, Log: s.log, Network: s.cfg.serviceNetwork,
 			External: s.cfg.externalNetworks, Ingress: s.cfg.ingressNetwork}),

@@ -29,6 +29,8 @@ type Options struct {
 	Client client.WithWatch
 	// Logs reads logs; nil: there are none to read.
 	Logs LogSource
+	// Metrics measures pods and nodes; nil: nothing is measured.
+	Metrics MetricsSource
 	// Version of Slipway, shown at the foot of pages.
 	Version string
 	// RouterURL and RouterTLSURL are where the router answers, such as http://127.0.0.1:8080:
@@ -73,6 +75,7 @@ func (d *Dashboard) Register(r gin.IRouter) {
 		d.registerView(r, v)
 	}
 	d.registerLogs(r)
+	d.registerMetrics(r)
 	d.registerReviews(r)
 	d.registerPages(r)
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/gin-gonic/gin"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"slipway.dev/slipway/api"
 )
 
 func isAPI(path string) bool {
@@ -38,6 +40,8 @@ func (d *Dashboard) registerDiscovery(r gin.IRouter) {
 			})
 		}
 	}
+	byGroup[api.MetricsGroup] = metricsResources()
+	order = append(order, api.MetricsGroup)
 	groups := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "APIGroupList"}}
 	slices.SortFunc(order, func(a, b schema.GroupVersion) int { return strings.Compare(a.String(), b.String()) })
 	for _, gv := range order {

@@ -64,7 +64,7 @@ func newKubectl(t *testing.T) *kubectl {
 	}
 	return &kubectl{
 		program: installed(t, "kubectl", "kubernetes-client"), home: t.TempDir(), client: c,
-		server: dashboardtest.Serve(t, c, dashboard.Options{Logs: logs}),
+		server: dashboardtest.Serve(t, c, dashboard.Options{Logs: logs, Metrics: dashboardtest.Metrics{}}),
 	}
 }
 
@@ -118,6 +118,10 @@ func TestKubectlReads(t *testing.T) {
 		{"get events -n shop-dev", []string{"BackOff", "pod/backend-3-h7n4d"}},
 		{"api-resources", []string{"deploymentconfigs", "dc", "apps.openshift.io/v1"}},
 		{"auth can-i list pods", []string{"yes"}},
+		{"top pods -n shop-dev", []string{"frontend-7-4kx2p   250m         96Mi"}},
+		{"top pods -A -l app=backend --containers", []string{"shop-dev    backend-3-h7n4d", "web    250m"}},
+		{"top pod frontend-7-4kx2p -n shop-dev", []string{"250m"}},
+		{"top nodes", []string{"dock-1   1500m", "2048Mi"}},
 		{"version", []string{"Server Version: ", "v1.32"}},
 		{"get --raw /api/v1/namespaces/shop-dev/pods/frontend-7-4kx2p", []string{`"kind":"Pod"`}},
 		{"get --raw /apis/build.openshift.io/v1/namespaces/shop-dev/builds/frontend-8/log", []string{"assembling"}},

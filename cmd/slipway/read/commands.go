@@ -12,7 +12,7 @@ const DefaultServer = "http://127.0.0.1:7080"
 
 // Commands are the commands that read, of the group "read".
 func Commands() []*cobra.Command {
-	all := []*cobra.Command{getCommand(), describeCommand(), eventsCommand(), logsCommand(), statusCommand(), parametersCommand(), historyCommand(), traceCommand(), waitCommand()}
+	all := []*cobra.Command{getCommand(), describeCommand(), eventsCommand(), logsCommand(), topCommand(), statusCommand(), parametersCommand(), historyCommand(), traceCommand(), waitCommand()}
 	for _, cmd := range all {
 		cmd.GroupID = "read"
 		run := cmd.RunE
@@ -38,6 +38,7 @@ func ServerFlag(cmd *cobra.Command, address *string) {
 		value = DefaultServer
 	}
 	cmd.Flags().StringVar(address, "server", value, "URL of the Slipway server (environment: SLIPWAY_SERVER)")
+	configFlag(cmd, address)
 }
 
 // failure is an error of a command that reads. The process ends with 1, as kubectl's does.

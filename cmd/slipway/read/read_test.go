@@ -34,7 +34,7 @@ func shop(t *testing.T) (string, client.WithWatch) {
 	if err := dashboardtest.Fill(t.Context(), c, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	return dashboardtest.Serve(t, c, dashboard.Options{Logs: shopLogs}), c
+	return dashboardtest.Serve(t, c, dashboard.Options{Logs: shopLogs, Metrics: dashboardtest.Metrics{}}), c
 }
 
 // output is written by a command and read by a test.

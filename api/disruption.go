@@ -13,6 +13,9 @@ func validateDisruptionBudget(b *policyv1.PodDisruptionBudget) field.ErrorList {
 	if s.MinAvailable != nil && s.MaxUnavailable != nil {
 		errs = append(errs, field.Invalid(p, "", "minAvailable and maxUnavailable cannot be both set"))
 	}
+	if s.MinAvailable == nil && s.MaxUnavailable == nil {
+		errs = append(errs, field.Required(p, "one of minAvailable and maxUnavailable"))
+	}
 	for name, v := range map[string]*intstr.IntOrString{"minAvailable": s.MinAvailable, "maxUnavailable": s.MaxUnavailable} {
 		if v != nil {
 			errs = append(errs, amountOrShare(*v, p.Child(name))...)

@@ -52,6 +52,7 @@ func TestNodeConfigsBudgetsAndClassesAreChecked(t *testing.T) {
 		`{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: b, namespace: a}, spec: {minAvailable: 1, maxUnavailable: 1}}`:                                                             "spec",
 		`{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: b, namespace: a}, spec: {maxUnavailable: 101%}}`:                                                                           "spec.maxUnavailable",
 		`{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: b, namespace: a}, spec: {minAvailable: -1}}`:                                                                               "spec.minAvailable",
+		`{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: b, namespace: a}, spec: {selector: {}}}`:                                                                                   "spec",
 		`{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: system-mine}, value: 1000000001}`:                                                                                     "metadata.name value",
 	} {
 		if got := fields(Check(object(t, text))); got != want {

@@ -17,12 +17,13 @@ import (
 	"slipway.dev/slipway/reconciler/deploy"
 	"slipway.dev/slipway/reconciler/image"
 	"slipway.dev/slipway/reconciler/job"
+	nodecare "slipway.dev/slipway/reconciler/node"
 	"slipway.dev/slipway/reconciler/project"
 	"slipway.dev/slipway/reconciler/schedule"
 	"slipway.dev/slipway/reconciler/service"
+	"slipway.dev/slipway/reconciler/storage"
 	"slipway.dev/slipway/reconciler/subnet"
 	"slipway.dev/slipway/reconciler/workload"
-	"slipway.dev/slipway/reconciler/storage"
 	"slipway.dev/slipway/registry"
 	"slipway.dev/slipway/render"
 	"slipway.dev/slipway/render/ledger"
@@ -99,6 +100,7 @@ func (s *server) openReconciler(context.Context) error {
 		project.Controllers(project.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		subnet.Controllers(subnets(s)),
 		storage.Controllers(storage.Deps{Client: s.client, Events: s.events, Log: s.log}),
+		nodecare.Controllers(nodecare.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		schedule.Controllers(schedule.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		service.Controllers(service.Deps{Client: s.client, Events: s.events, Log: s.log, Network: s.cfg.serviceNetwork,
 			External: s.cfg.externalNetworks, Ingress: s.cfg.ingressNetwork}),

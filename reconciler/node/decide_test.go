@@ -1,0 +1,134 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"sigs.k8s.io/yaml"
+
+	"slipway.dev/slipway/api/v1alpha1"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func read[T any](t testing.TB, text string) *T {
+	t.Helper()
+	o := new(T)
+	if err := yaml.UnmarshalStrict([]byte(text), o); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return o
+}
+
+func TestWhatBecomesOfPods(t *testing.T) {
+	t.Parallel()
+	const (
+		well    = "{status: {conditions: [{type: Ready, status: 'True'}]}}"
+		silent  = "{spec: {taints: [{key: node.kubernetes.io/unreachable, effect: NoExecute, timeAdded: '2026-01-02T11:56:00Z'}]}, status: {conditions: [{type: Ready, status: Unknown}]}}"
+		long    = "{spec: {taints: [{key: node.kubernetes.io/unreachable, effect: NoExecute, timeAdded: '2026-01-02T11:55:00Z'}]}, status: {conditions: [{type: Ready, status: Unknown}]}}"
+		tainted = "{spec: {taints: [{key: only, value: db, effect: NoExecute, timeAdded: '2026-01-02T11:59:30Z'}]}, status: {conditions: [{type: Ready, status: 'True'}]}}"
+		plain   = "{metadata: {name: p}}"
+		ready   = "{metadata: {name: p}, status: {phase: Running, conditions: [{type: Ready, status: 'True'}]}}"
+		daemons = "{metadata: {name: p, ownerReferences: [{kind: DaemonSet, name: d, controller: true}]}}"
+		ends    = "{metadata: {name: p}, status: {phase: Succeeded}}"
+		leaving = "{metadata: {name: p, deletionTimestamp: '2026-01-02T11:59:00Z'}}"
+		minute  = "{metadata: {name: p}, spec: {tolerations: [{key: only, operator: Exists, tolerationSeconds: 60}]}}"
+		always  = "{metadata: {name: p}, spec: {tolerations: [{operator: Exists}]}}"
+	)
+	for name, c := range map[string]struct {
+		node, pod       string
+		config          v1alpha1.NodeConfigSpec
+		stateful, storm bool
+		want            string
+		after           time.Duration
+	}{
+		"all is well":                    {node: well, pod: plain},
+		"silent for less than 5 minutes": {node: silent, pod: plain, after: time.Minute},
+		"silent, was ready":              {node: silent, pod: ready, want: "unready", after: time.Minute},
+		"silent for 5 minutes":           {node: long, pod: plain, want: "leave"},
+		"its own patience":               {node: silent, pod: "{metadata: {name: p}, spec: {tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 10}]}}", want: "leave"},
+		"tolerates for ever":             {node: long, pod: always},
+		"silent, stateful":               {node: long, pod: plain, stateful: true},
+		"silent, in a storm":             {node: long, pod: plain, storm: true},
+		"silent, of a DaemonSet":         {node: long, pod: daemons},
+		"silent, ended":                  {node: long, pod: ends},
+		"silent, leaving":                {node: long, pod: leaving},
+		"tainted":                        {node: tainted, pod: plain, want: "leave"},
+		"tainted, in a storm":            {node: tainted, pod: plain, storm: true, want: "leave"},
+		"tainted, for a while":           {node: tainted, pod: minute, after: 30 * time.Second},
+		"drain":                          {node: well, pod: ready, config: v1alpha1.NodeConfigSpec{Drain: true}, want: "evict"},
+		"drain, of a DaemonSet":          {node: well, pod: daemons, config: v1alpha1.NodeConfigSpec{Drain: true}},
+		"drain, leaving":                 {node: well, pod: leaving, config: v1alpha1.NodeConfigSpec{Drain: true}},
+		"gone":                           {node: silent, pod: plain, stateful: true, storm: true, config: v1alpha1.NodeConfigSpec{Gone: true}, want: "drop"},
+		"gone, leaving":                  {node: silent, pod: leaving, config: v1alpha1.NodeConfigSpec{Gone: true}, want: "drop"},
+		"gone, but it reports":           {node: well, pod: plain, config: v1alpha1.NodeConfigSpec{Gone: true}},
+		"no Node":                        {pod: plain, want: "drop"},
+	} {
+		p := read[corev1.Pod](t, c.pod)
+		s := situation{config: c.config, pods: []*corev1.Pod{p}, stateful: map[*corev1.Pod]bool{p: c.stateful}, storm: c.storm, now: noon}
+		if c.node != "" {
+			s.node = read[corev1.Node](t, c.node)
+		}
+		acts, after := decide(s)
+		var got []string
+		for _, a := range acts {
+			got = append(got, string(a.step))
+		}
+		if strings.Join(got, " ") != c.want || after != c.after {
+			t.Errorf("%s: got %v, again after %s; want %s, %s", name, got, after, c.want, c.after)
+		}
+	}
+}
+
+func TestShape(t *testing.T) {
+	t.Parallel()
+	n := read[corev1.Node](t, "{metadata: {name: n, labels: {own: x, old: y}, annotations: {slipway.dev/node-config-labels: old}}, spec: {podCIDR: 10.1.0.0/24, taints: [{key: kept, effect: NoExecute, timeAdded: '2026-01-02T11:00:00Z'}, {key: former, effect: NoSchedule}]}, status: {conditions: [{type: Ready, status: 'False'}]}}")
+	got := shape(n, &v1alpha1.NodeConfigSpec{Drain: true, Labels: map[string]string{"own": "other", "zone": "a"}, Taints: []corev1.Taint{{Key: "kept", Effect: corev1.TaintEffectNoExecute}}}, noon)
+	if fmt.Sprint(got.Labels) != "map[own:x zone:a]" || got.Annotations[GivenLabels] != "zone" || !got.Spec.Unschedulable || got.Spec.PodCIDR != "10.1.0.0/24" {
+		t.Errorf("got %+v %+v", got.ObjectMeta, got.Spec)
+	}
+	if len(got.Spec.Taints) != 2 || !got.Spec.Taints[0].TimeAdded.UTC().Equal(noon.Add(-time.Hour)) || got.Spec.Taints[1].Key != corev1.TaintNodeNotReady || !got.Spec.Taints[1].TimeAdded.UTC().Equal(noon) {
+		t.Errorf("got %+v", got.Spec.Taints)
+	}
+	back := shape(got, &v1alpha1.NodeConfigSpec{}, noon)
+	if fmt.Sprint(back.Labels) != "map[own:x]" || len(back.Annotations) != 0 || back.Spec.Unschedulable || len(back.Spec.Taints) != 1 {
+		t.Errorf("what leaves the NodeConfig leaves the node: got %+v %+v", back.ObjectMeta, back.Spec)
+	}
+}
+
+// TestBudgets against the results that Kubernetes' disruption controller documents.
+func TestBudgets(t *testing.T) {
+	t.Parallel()
+	ready := func(name string) corev1.Pod {
+		return *read[corev1.Pod](t, "{metadata: {name: "+name+"}, status: {phase: Running, conditions: [{type: Ready, status: 'True'}]}}")
+	}
+	four := []corev1.Pod{ready("a"), ready("b"), ready("c"), *read[corev1.Pod](t, "{metadata: {name: d}, status: {phase: Pending}}")}
+	for _, c := range []struct {
+		spec     string
+		expected int
+		failure  error
+		want     string
+	}{
+		{"spec: {minAvailable: 2}", 4, nil, "healthy 3 of 2 desired, 4 expected, 1 allowed, SufficientPods"},
+		{"spec: {minAvailable: 3}", 4, nil, "healthy 3 of 3 desired, 4 expected, 0 allowed, InsufficientPods"},
+		{"spec: {minAvailable: 50%}", 4, nil, "healthy 3 of 2 desired, 4 expected, 1 allowed, SufficientPods"},
+		{"spec: {minAvailable: 51%}", 4, nil, "healthy 3 of 3 desired, 4 expected, 0 allowed, InsufficientPods"},
+		{"spec: {maxUnavailable: 2}", 4, nil, "healthy 3 of 2 desired, 4 expected, 1 allowed, SufficientPods"},
+		{"spec: {maxUnavailable: 30%}", 10, nil, "healthy 3 of 7 desired, 10 expected, 0 allowed, InsufficientPods"},
+		{"spec: {maxUnavailable: 100%}", 4, nil, "healthy 3 of 0 desired, 4 expected, 3 allowed, SufficientPods"},
+		{"spec: {minAvailable: 0}", 0, nil, "healthy 3 of 0 desired, 0 expected, 0 allowed, InsufficientPods"},
+		{"spec: {minAvailable: 50%}", 4, errors.New("x"), "healthy 3 of 0 desired, 4 expected, 0 allowed, SyncFailed"},
+		{"spec: {minAvailable: 1}, status: {disruptedPods: {a: '2026-01-02T11:59:00Z', b: '2026-01-02T11:57:00Z', gone: '2026-01-02T11:59:00Z'}}", 4, nil, "healthy 2 of 1 desired, 4 expected, 1 allowed, SufficientPods"},
+	} {
+		s, after := count(read[policyv1.PodDisruptionBudget](t, "{"+c.spec+"}"), four, c.expected, c.failure, noon)
+		got := fmt.Sprintf("healthy %d of %d desired, %d expected, %d allowed, %s", s.CurrentHealthy, s.DesiredHealthy, s.ExpectedPods, s.DisruptionsAllowed, s.Conditions[0].Reason)
+		if got != c.want || (after == time.Minute) != (len(s.DisruptedPods) == 1) {
+			t.Errorf("%s: got %s, want %s; again after %s", c.spec, got, c.want, after)
+		}
+	}
+}

@@ -3,27 +3,16 @@ package api
 import (
 	"fmt"
 
+	buildv1 "github.com/openshift/api/build/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
-
-// unservedKinds are valid OpenShift, but no part of Slipway acts on them yet.
-var unservedKinds = map[string]string{
-	"StatefulSet": "nothing runs StatefulSets yet",
-	"DaemonSet":   "nothing runs DaemonSets yet",
-}
 
 // Unserved lists what a repository asks for that is valid and that nothing would act
 // on: silence would be taken for success. Kinds that are only kept, such as roles and
 // quotas, are not among it; docs/compatibility.md lists those.
 func Unserved(u *unstructured.Unstructured) field.ErrorList {
-	gk := Modern(u.GroupVersionKind()).GroupKind()
-	if why, ok := unservedKinds[gk.Kind]; ok {
-		if _, known := KindFor(gk); known {
-			return field.ErrorList{field.Forbidden(field.NewPath("kind"), why)}
-		}
-	}
-	if gk.Kind == "BuildConfig" {
+	if Modern(u.GroupVersionKind()).GroupKind() == buildv1.GroupVersion.WithKind("BuildConfig").GroupKind() {
 		return unservedBuild(u)
 	}
 	return nil

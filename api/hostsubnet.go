@@ -7,11 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// AddressAnnotation of a Node is the IPv4 address at which other nodes reach it: the end
-// of the tunnels that carry its pods' traffic. Without it the address of type InternalIP
-// in the node's status is taken.
-const AddressAnnotation = "slipway.dev/address"
-
 func defaultHostSubnet(h *networkv1.HostSubnet) {
 	if h.Host == "" {
 		h.Host = h.Name

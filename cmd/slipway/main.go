@@ -71,7 +71,7 @@ exceptions: rollback commits, with your own git, and override breaks the glass, 
 		&cobra.Group{ID: "read", Title: "Looking:"},
 		&cobra.Group{ID: "repo", Title: "Working on a repository:"},
 	)
-	cmd.AddCommand(upCommand(), downCommand(), nodeCommand(), demoCommand(), webhooksCommand(), registryLoginCommand())
+	cmd.AddCommand(upCommand(), downCommand(), nodeCommand(), demoCommand(), labCommand(), webhooksCommand(), registryLoginCommand())
 	cmd.AddCommand(diffCommand(), processCommand(), renderCommand(), lintCommand(), schemaCommand(), affectedCommand())
 	cmd.AddCommand(explainCommand(), planCommand(), overrideCommand(), rollbackCommand())
 	cmd.AddCommand(backupCommand(), restoreCommand(), rotateKeyCommand())

@@ -89,7 +89,7 @@ func following(p netip.Prefix) netip.Prefix {
 
 // addressOf is where other nodes reach a node; empty: nobody has said yet.
 func addressOf(n *corev1.Node) string {
-	if a, err := netip.ParseAddr(n.Annotations[api.AddressAnnotation]); err == nil && a.Is4() {
+	if a, err := netip.ParseAddr(n.Annotations[api.NodeAddress]); err == nil && a.Is4() {
 		return a.String()
 	}
 	for _, x := range n.Status.Addresses {

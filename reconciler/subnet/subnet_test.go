@@ -75,7 +75,7 @@ func TestAddressOfANode(t *testing.T) {
 	if got := addressOf(n); got != "192.0.2.1" {
 		t.Errorf("from the status: %q", got)
 	}
-	n.Annotations = map[string]string{api.AddressAnnotation: "192.0.2.2"}
+	n.Annotations = map[string]string{api.NodeAddress: "192.0.2.2"}
 	if got := addressOf(n); got != "192.0.2.2" {
 		t.Errorf("from the annotation: %q", got)
 	}
@@ -176,11 +176,11 @@ func TestNodesGetAndGiveBackSubnets(t *testing.T) {
 	b := list.Items[1].Subnet
 	await(t, c, "b="+b+"@")
 	// The third waits for a free one and gets it.
-	must(c.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "c", Annotations: map[string]string{api.AddressAnnotation: "192.0.2.3"}}}))
+	must(c.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "c", Annotations: map[string]string{api.NodeAddress: "192.0.2.3"}}}))
 	await(t, c, "b="+b+"@ c="+had+"@192.0.2.3")
 	n := &corev1.Node{}
 	must(c.Get(ctx, client.ObjectKey{Name: "b"}, n))
-	n.Annotations = map[string]string{api.AddressAnnotation: "192.0.2.2"}
+	n.Annotations = map[string]string{api.NodeAddress: "192.0.2.2"}
 	must(c.Update(ctx, n))
 	await(t, c, "b="+b+"@192.0.2.2 c="+had+"@192.0.2.3")
 }

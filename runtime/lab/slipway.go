@@ -1,0 +1,192 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// The ports of a server, in its own host.
+const (
+	apiPort  = 7080
+	nodePort = 7082
+)
+
+// API is the address of the server's API, which only this machine reaches.
+func (h *Host) API() string { return "http://" + netip.AddrPortFrom(h.Address, apiPort).String() }
+
+// API is the address of the first server's.
+func (l *Lab) API() string {
+	if s := l.servers(); len(s) > 0 {
+		return s[0].API()
+	}
+	return ""
+}
+
+// StartServer starts the host's server, and waits until it answers.
+func (h *Host) StartServer(ctx context.Context) error {
+	// The API asks nobody who he is: neither pods nor other hosts may reach it.
+	guard := []string{"INPUT", "-i", "eth0", "-p", "tcp", "--dport", fmt.Sprint(apiPort), "!", "-s", h.lab.Machine().String(), "-j", "REJECT"}
+	if err := h.Do(func() error {
+		if iptables(append([]string{"-C"}, guard...)...) == nil {
+			return nil
+		}
+		return iptables(append([]string{"-I"}, guard...)...)
+	}); err != nil {
+		return err
+	}
+	args := append([]string{"up", "--data-dir", h.DataDir(), "--node", h.Name, "--listen", netip.AddrPortFrom(h.Address, apiPort).String(),
+		"--node-listen", netip.AddrPortFrom(h.Address, nodePort).String()}, h.lab.Up...)
+	if err := h.launch(Server, h.lab.Program, args...); err != nil {
+		return err
+	}
+	return h.await(ctx, Server, func() error {
+		var version struct{ GitVersion string }
+		return get(ctx, h.API()+"/version", &version)
+	})
+}
+
+// await waits until a part does what it should.
+func (h *Host) await(ctx context.Context, part Part, does func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := does()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || !h.Runs(part) {
+			return fmt.Errorf("host %s: the %s did not come up: %w: %s", h.Name, part, err, h.lastWords(part))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func get(ctx context.Context, url string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", url, res.Status)
+	}
+	return json.NewDecoder(res.Body).Decode(into)
+}
+
+// token is what nodes join with.
+func (h *Host) token() (string, error) {
+	out, err := h.Run(h.lab.Program, "node", "token", "--data-dir", h.DataDir())
+	return strings.TrimSpace(out), err
+}
+
+// join starts the host's node for the first time.
+func (h *Host) join(servers []*Host, token string) error {
+	var urls []string
+	for _, s := range servers {
+		urls = append(urls, "https://"+netip.AddrPortFrom(s.Address, nodePort).String())
+	}
+	return h.launch(Agent, h.lab.Program, "node", "join", "--server", strings.Join(urls, ","), "--token", token,
+		"--node", h.Name, "--address", h.Address.String(), "--data-dir", h.DataDir())
+}
+
+// StartAgent starts the host's node again.
+func (h *Host) StartAgent() error {
+	return h.launch(Agent, h.lab.Program, "node", "run", "--data-dir", h.DataDir())
+}
+
+// AwaitReady waits until every host is a node that is Ready.
+func (l *Lab) AwaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
+	for {
+		late, err := l.late(ctx)
+		if err == nil && len(late) == 0 {
+			return nil
+		}
+		for _, h := range l.servers() {
+			if !h.Runs(Server) {
+				return fmt.Errorf("host %s: the server has ended: %s", h.Name, h.lastWords(Server))
+			}
+		}
+		for _, h := range late {
+			if !h.Server && !h.Runs(Agent) {
+				return fmt.Errorf("host %s: the agent has ended: %s", h.Name, h.lastWords(Agent))
+			}
+		}
+		if ctx.Err() != nil {
+			errs := []error{fmt.Errorf("not every node became Ready: %w", errors.Join(ctx.Err(), err))}
+			for _, h := range late {
+				part := Agent
+				if h.Server {
+					part = Server
+				}
+				errs = append(errs, fmt.Errorf("host %s: %s", h.Name, h.lastWords(part)))
+			}
+			return errors.Join(errs...)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// late are the hosts whose nodes are not Ready.
+func (l *Lab) late(ctx context.Context) ([]*Host, error) {
+	var nodes corev1.NodeList
+	if err := get(ctx, l.API()+"/api/v1/nodes", &nodes); err != nil {
+		return nil, err
+	}
+	var out []*Host
+	for i := range l.Hosts {
+		if !slices.ContainsFunc(nodes.Items, func(n corev1.Node) bool { return n.Name == l.Hosts[i].Name && isReady(n) }) {
+			out = append(out, &l.Hosts[i])
+		}
+	}
+	return out, nil
+}
+
+func isReady(n corev1.Node) bool {
+	return n.Spec.PodCIDR != "" && slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// WriteConfig writes a kubeconfig file of the lab's server: for `slipway get --config`, and
+// for kubectl, to read with.
+func (l *Lab) WriteConfig(file string) error {
+	const format = `apiVersion: v1
+kind: Config
+clusters:
+- name: lab
+  cluster:
+    server: %s
+contexts:
+- name: lab
+  context:
+    cluster: lab
+    user: reader
+users:
+- name: reader
+  user: {}
+current-context: lab
+`
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, fmt.Appendf(nil, format, l.API()), 0o600)
+}

@@ -10,6 +10,7 @@ import (
 	imagev1 "github.com/openshift/api/image/v1"
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
+	kappsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -54,9 +55,9 @@ func failed(format string, args ...any) Health { return Health{Failed, fmt.Sprin
 var immediate = map[string]bool{
 	"ServiceAccount": true, "ResourceQuota": true, "LimitRange": true,
 	"Role": true, "RoleBinding": true, "ClusterRole": true, "ClusterRoleBinding": true,
-	"Record": true, "Override": true, "Secret": true, "ConfigMap": true, "Template": true,
+	"Record": true, "Override": true, "Secret": true, "ConfigMap": true, "NetworkPolicy": true, "EgressNetworkPolicy": true, "Template": true,
 	"Endpoints": true, "Image": true, "BuildConfig": true,
-	"CronJob": true, "Event": true, "Service": true,
+	"CronJob": true, "HorizontalPodAutoscaler": true, "ControllerRevision": true, "HostSubnet": true, "Event": true, "Service": true,
 	// A node may join later, and a drain takes as long as budgets make it take.
 	"PriorityClass": true, "PodDisruptionBudget": true, "NodeConfig": true,
 	// Objects may be put into a project from the moment that it exists.
@@ -90,6 +91,10 @@ func Of(o *unstructured.Unstructured) Health {
 // rules are those of the kinds that kstatus does not know.
 var rules = map[schema.GroupKind]func(*unstructured.Unstructured) Health{
 	{Group: appsv1.GroupName, Kind: "DeploymentConfig"}:         typed(deploymentConfig),
+	{Group: kappsv1.GroupName, Kind: "Deployment"}:              typed(deployment),
+	{Group: kappsv1.GroupName, Kind: "ReplicaSet"}:              typed(replicaSet),
+	{Group: kappsv1.GroupName, Kind: "StatefulSet"}:             typed(statefulSet),
+	{Group: kappsv1.GroupName, Kind: "DaemonSet"}:               typed(daemonSet),
 	{Kind: "ReplicationController"}:                             typed(replicationController),
 	{Group: buildv1.GroupName, Kind: "Build"}:                   typed(build),
 	{Group: imagev1.GroupName, Kind: "ImageStream"}:             typed(imageStream),

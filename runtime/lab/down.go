@@ -46,7 +46,12 @@ func (l *Lab) remove() error {
 		return err
 	}
 	// The list goes last: until then the rest can be found by it.
-	return errors.Join(os.Remove(filepath.Join(l.Dir, planFile)), os.Remove(filepath.Join(l.Dir, "lock")))
+	for _, name := range []string{planFile, planFile + ".part", "lock"} {
+		if err := os.RemoveAll(filepath.Join(l.Dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // end kills every process of the lab: by their environment what it started itself, and

@@ -2,7 +2,10 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,8 +25,7 @@ func (h *Host) startEngine() error {
 	if err := os.MkdirAll(h.dir(), 0o711); err != nil {
 		return err
 	}
-	// What a killed predecessor left; by now its number may be another process's.
-	if err := os.RemoveAll(filepath.Join(h.runDir(), "pid")); err != nil {
+	if err := h.forgetEngine(); err != nil {
 		return err
 	}
 	name := fmt.Sprintf("%s-%d", h.lab.group(), h.number)
@@ -32,6 +34,20 @@ func (h *Host) startEngine() error {
 		"--host", h.Socket(), "--pidfile", filepath.Join(h.runDir(), "pid"), "--cgroup-parent", "/"+h.lab.group()+"/"+h.Name,
 		"--containerd-namespace", name, "--containerd-plugins-namespace", name+"-plugins",
 		"--bridge", "none", "--iptables=false", "--ip-masq=false", "--userland-proxy=false", "--log-level", "warn")
+}
+
+// forgetEngine removes what a killed predecessor left: files with the numbers of its
+// processes, which by now may be others' or those of zombies, for which dockerd would wait.
+func (h *Host) forgetEngine() error {
+	containerd := func() []int {
+		return processes(func(environ, argv []string) bool {
+			return contains(environ, partMarker+"="+h.Name+"/"+string(Engine)) && contains(environ, h.lab.mark()) && filepath.Base(argv[0]) == "containerd"
+		})
+	}
+	if err := kill(containerd); err != nil {
+		return err
+	}
+	return errors.Join(os.RemoveAll(filepath.Join(h.runDir(), "pid")), os.RemoveAll(filepath.Join(h.runDir(), "exec", "containerd", "containerd.pid")))
 }
 
 // Docker is a client of the host's engine, which answers. The caller closes it.
@@ -73,15 +89,38 @@ func (l *Lab) Load(ctx context.Context, from engine.Docker, image string) error 
 }
 
 func (h *Host) load(ctx context.Context, from engine.Docker, image string) error {
-	to, err := h.Docker(ctx)
-	if err != nil {
-		return err
-	}
-	defer to.Close()
 	tar, err := from.ImageSave(ctx, []string{image})
 	if err != nil {
 		return err
 	}
 	defer tar.Close()
-	return loadTar(ctx, to, tar)
+	return h.LoadArchive(ctx, tar)
+}
+
+// LoadArchive loads an image from what `docker save` writes.
+func (h *Host) LoadArchive(ctx context.Context, tar io.Reader) error {
+	to, err := h.Docker(ctx)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	answer, err := to.ImageLoad(ctx, tar)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	// The answer is read to its end: it may say there that it failed.
+	for messages := json.NewDecoder(answer.Body); ; {
+		var m struct {
+			Error string `json:"error"`
+		}
+		switch err := messages.Decode(&m); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case m.Error != "":
+			return errors.New(m.Error)
+		}
+	}
 }

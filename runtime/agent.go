@@ -57,6 +57,9 @@ type Options struct {
 	// DiskHigh and DiskLow are how full, in percent, the engine's disk is when images that
 	// nothing uses are removed, and to where; default: 85 and 80.
 	DiskHigh, DiskLow int
+	// MeasureEvery is how often what pods wrote to the disk is compared with what they may;
+	// default: 20 s.
+	MeasureEvery time.Duration
 	// MaxPods is the number of pods the node takes; default 250.
 	MaxPods  int64
 	Log      *slog.Logger
@@ -106,6 +109,11 @@ type memory struct {
 	wanted   map[string]time.Time
 	// messages are the termination messages of containers, by id.
 	messages map[string]string
+	// bounded is the pod, if anything limits what it writes; evicted says why it may not
+	// go on.
+	bounded *corev1.Pod
+	evicted string
+
 	attached string
 	address  netip.Addr
 }
@@ -132,6 +140,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if o.DiskHigh == 0 {
 		o.DiskHigh, o.DiskLow = 85, 80
+	}
+	if o.MeasureEvery == 0 {
+		o.MeasureEvery = measureEvery
 	}
 	if o.MaxPods == 0 {
 		o.MaxPods = 250
@@ -201,7 +212,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("runtime: %w", err)
 	}
-	a.work.Go(a.tidy)
+	a.every(sweepEvery, "remove images that nothing uses", a.sweepImages)
+	a.every(a.MeasureEvery, "measure what pods wrote", a.measureStorage)
 	a.wakeAll(ctx, keys)
 	a.follow(ctx)
 	return nil
@@ -220,20 +232,22 @@ func (a *Agent) wakeAll(ctx context.Context, keys []loop.Key) {
 // wake has a key looked at; it is called beside the controllers only.
 func (a *Agent) wake(k loop.Key) { a.wakeAll(a.ctx, []loop.Key{k}) }
 
-// tidy removes images now and then.
-func (a *Agent) tidy() {
-	every := time.NewTicker(sweepEvery)
-	defer every.Stop()
-	for {
-		if err := a.sweepImages(a.ctx); err != nil && a.ctx.Err() == nil {
-			a.Log.Warn("remove images that nothing uses", "error", err)
+// every does something now and then, from now on.
+func (a *Agent) every(d time.Duration, what string, do func(context.Context) error) {
+	a.work.Go(func() {
+		ticks := time.NewTicker(d)
+		defer ticks.Stop()
+		for {
+			if err := do(a.ctx); err != nil && a.ctx.Err() == nil {
+				a.Log.Warn(what, "error", err)
+			}
+			select {
+			case <-a.ctx.Done():
+				return
+			case <-ticks.C:
+			}
 		}
-		select {
-		case <-a.ctx.Done():
-			return
-		case <-every.C:
-		}
-	}
+	})
 }
 
 // remember gives f the memory of a pod, under the lock.

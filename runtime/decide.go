@@ -139,6 +139,11 @@ func (w World) settle(p *Plan) {
 
 // run brings up a pod that is wanted.
 func (w World) run(p *Plan) {
+	if w.Evicted != "" {
+		grace := evictionGrace
+		w.stopAll(p, w.Containers, &grace, w.Evicted)
+		return
+	}
 	if limit := w.Pod.Spec.ActiveDeadlineSeconds; limit != nil && w.Pod.Status.StartTime != nil {
 		rest := w.Pod.Status.StartTime.Add(time.Duration(*limit) * time.Second).Sub(w.Now)
 		if rest <= 0 {

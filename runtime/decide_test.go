@@ -218,6 +218,7 @@ func TestDecide(t *testing.T) {
 				w.Stopping = map[string]time.Time{"c0": epoch.Add(-40 * time.Second)}
 			}), plan: "stop side i-side grace=2s", after: 2 * time.Second,
 		},
+		"an evicted pod is stopped soon": {world: scene(evicted, has(run, main(0, Running, time.Minute))), plan: "stop main c0 grace=1s", after: time.Second},
 		"past its deadline a pod is stopped": {
 			world: scene(late, has(run, main(0, Running, time.Minute))), plan: "stop main c0 grace=30s", after: 30 * time.Second,
 		},

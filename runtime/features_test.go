@@ -122,3 +122,29 @@ func TestAProbeThatHangsLeavesNoProcess(t *testing.T) {
 		t.Error("the container ended with it")
 	}
 }
+
+func TestAPodThatWritesTooMuchIsEvicted(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	limit := resource.MustParse("1Mi")
+	volume := sh("dd if=/dev/zero of=/work/big bs=1M count=2; " + forever)
+	volume.VolumeMounts = []corev1.VolumeMount{{Name: "work", MountPath: "/work"}}
+	l.pod("volume", corev1.PodSpec{
+		Containers: []corev1.Container{volume},
+		Volumes:    []corev1.Volume{{Name: "work", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &limit}}}},
+	})
+	layer := sh("dd if=/dev/zero of=/big bs=1M count=2; " + forever)
+	layer.Resources.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: limit}
+	l.pod("layer", corev1.PodSpec{Containers: []corev1.Container{layer}})
+	l.pod("modest", corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Command: []string{"sh", "-c", forever}, Resources: layer.Resources}}})
+	for name, want := range map[string]string{"volume": `EmptyDir volume "work" exceeds`, "layer": "Container main exceeded"} {
+		s := l.until(name, "evicted", phase(corev1.PodFailed)).Status
+		if s.Reason != "Evicted" || !strings.Contains(s.Message, want) {
+			t.Errorf("%s: %s: %s", name, s.Reason, s.Message)
+		}
+		l.poll("event Evicted", l.event(name, "Evicted"), nothing)
+	}
+	if p := l.until("modest", "ready", ready); p.Status.Phase != corev1.PodRunning {
+		t.Errorf("one that wrote little: %+v", p.Status)
+	}
+}

@@ -3,8 +3,10 @@ package runtime
 import (
 	"net"
 	"os"
+	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -39,5 +41,25 @@ func TestAGRPCProbeAsksForTheServicesHealth(t *testing.T) {
 	status.SetServingStatus("shop", grpc_health_v1.HealthCheckResponse_SERVING)
 	if err := ask("shop"); err != nil {
 		t.Errorf("the service serves: %v", err)
+	}
+}
+
+func TestTheMainThreadKeepsItsNamespaces(t *testing.T) {
+	t.Parallel()
+	before, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if err := onThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if after, err := os.Readlink("/proc/self/ns/net"); err != nil || after != before {
+		t.Errorf("the process is in %s, then in %s, %v", before, after, err)
 	}
 }

@@ -214,30 +214,38 @@ func (d dialer) dial(ctx context.Context, host, port string) (net.Conn, error) {
 		}
 		return dial.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
 	}
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		// A socket belongs to the namespace of the thread that makes it. The thread is not
-		// unlocked: it ends with this goroutine, and the namespace with it.
-		runtime.LockOSThread()
+	var conn net.Conn
+	err := onThread(func() error {
+		// A socket belongs to the namespace of the thread that makes it.
 		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", d.pid))
 		if err != nil {
-			done <- result{nil, err}
-			return
+			return err
 		}
 		defer ns.Close()
 		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- result{nil, fmt.Errorf("enter the pod's network: %w", err)}
+			return fmt.Errorf("enter the pod's network: %w", err)
+		}
+		conn, err = dial.DialContext(ctx, "tcp4", net.JoinHostPort("127.0.0.1", port))
+		return err
+	})
+	return conn, err
+}
+
+// onThread runs f on a thread that ends with it, so that f may change its namespaces.
+// The process's main thread never ends, and its namespaces are taken for the process's:
+// it is held while another one is found.
+func onThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			done <- onThread(f)
+			runtime.UnlockOSThread()
 			return
 		}
-		conn, err := dial.DialContext(ctx, "tcp4", net.JoinHostPort("127.0.0.1", port))
-		done <- result{conn, err}
+		done <- f() // Not unlocked: the thread ends with this goroutine.
 	}()
-	r := <-done
-	return r.conn, r.err
+	return <-done
 }
 
 // preStop runs a container's pre-stop hook; ctx ends with the grace period.

@@ -63,7 +63,7 @@ func (l *lab) start() {
 	log := slog.New(slog.NewTextHandler(l.t.Output(), &slog.HandlerOptions{Level: level}))
 	a, err := runtime.New(runtime.Options{
 		Node: node, Instance: l.instance, Client: l.client, Docker: l.docker, Dir: l.dir,
-		Drain: 10 * time.Millisecond, Log: log, Recorder: event.New(l.client, "runtime", log),
+		Drain: 10 * time.Millisecond, MeasureEvery: 200 * time.Millisecond, Log: log, Recorder: event.New(l.client, "runtime", log),
 	})
 	if err != nil {
 		l.t.Fatal(err)

@@ -71,6 +71,9 @@ func (a *Agent) observe(ctx context.Context, key loop.Key) (World, error) {
 	}
 	a.observeMemory(key, &w)
 	w.Health = a.health(key, w)
+	if w.Pod != nil {
+		w.Evicted = a.noteBounds(w.Pod)
+	}
 	if w.Pod != nil && w.Pod.DeletionTimestamp == nil && !ended(w.Pod) {
 		a.refs.note(key, w.Pod)
 		err = a.observeImages(ctx, &w)

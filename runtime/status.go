@@ -137,9 +137,14 @@ func (w World) late(start *metav1.Time) bool {
 
 // phase counts the containers as the kubelet's getPhase does.
 func (w World) phase(s corev1.PodStatus) (phase corev1.PodPhase, reason, message string) {
-	if w.late(s.StartTime) && !slices.ContainsFunc(w.Containers, func(c Container) bool {
+	stopped := !slices.ContainsFunc(w.Containers, func(c Container) bool {
 		return c.UID == w.Pod.UID && c.Kind != Sandbox && c.State == Running
-	}) {
+	})
+	switch {
+	case !stopped:
+	case w.Evicted != "":
+		return corev1.PodFailed, "Evicted", w.Evicted
+	case w.late(s.StartTime):
 		return corev1.PodFailed, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
 	}
 	var waiting, running, succeeded, failed int

@@ -38,6 +38,8 @@ func TestPhase(t *testing.T) {
 		"how a sidecar ended is no matter": {world: scene(withSidecar, spec(never), has(run, initial0("one", Exited), initial0("side", Exited, code(143)), main(0, Exited, 0))), phase: corev1.PodSucceeded},
 		"its deadline passed":              {world: scene(late, has(run, main(0, Exited, 0, code(143)))), phase: corev1.PodFailed},
 		"its deadline passed at its start": {world: scene(withInit, late, spec(onFailure), has(run, initial0("one", Exited, code(143)))), phase: corev1.PodFailed},
+		"it was evicted":                   {world: scene(evicted, has(run, main(0, Exited, 0, code(137)))), phase: corev1.PodFailed},
+		"it is being evicted":              {world: scene(evicted, has(run, main(0, Running, 0))), phase: corev1.PodRunning},
 		"a gate is shut":                   {world: scene(has(run, main(0, Running, 0)), healthy, gated), phase: corev1.PodRunning},
 		"a gate is open": {world: scene(has(run, main(0, Running, 0)), healthy, gated, func(w *World) {
 			w.Pod.Status.Conditions = []corev1.PodCondition{{Type: "example.com/gate", Status: corev1.ConditionTrue}}
@@ -71,6 +73,8 @@ func TestPhase(t *testing.T) {
 		})
 	}
 }
+
+func evicted(w *World) { w.Evicted = "it wrote too much" }
 
 func gated(w *World) {
 	w.Pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: "example.com/gate"}}

@@ -21,6 +21,8 @@ type World struct {
 	Files []types.UID
 	// Attached is the id of the sandbox that the network is attached to; empty: unknown.
 	Attached string
+	// Evicted says why the pod may not go on; empty: it may.
+	Evicted string
 	// Images are the states of the images of containers that do not run.
 	Images map[string]Image
 	// Wanted says since when a container with pull policy Always wants its image pulled.

@@ -7,7 +7,7 @@ import (
 
 // NodeConfig is what the administrators want of the node of the same name: its labels and
 // taints, and whether pods may go to it. The Node itself is what the machine reports, and
-// is never in a repository; docs/decisions/0015 says why.
+// is never in a repository; docs/decisions/0016 says why.
 //
 // +kubebuilder:object:root=true
 type NodeConfig struct {

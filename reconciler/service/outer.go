@@ -66,7 +66,7 @@ type ownership = metav1.ManagedFieldsEntry
 const applied = metav1.ManagedFieldsOperationApply
 
 func namesPort(m ownership) bool {
-	return m.FieldsV1 != nil && m.Subresource == "" && strings.Contains(string(m.FieldsV1.Raw), `"f:nodePort"`)
+	return m.FieldsV1 != nil && m.Subresource == "" && strings.Contains(m.FieldsV1.GetRawString(), `"f:nodePort"`)
 }
 
 // disown makes the node ports given here nobody's: were they ours, a port that leaves git

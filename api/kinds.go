@@ -11,6 +11,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
 	kappsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -104,6 +105,7 @@ var kinds = []Kind{
 	kind(kappsv1.SchemeGroupVersion, "ControllerRevision", "controllerrevisions", StageWorkload).made(),
 	kind(corev1.SchemeGroupVersion, "Pod", "pods", StageWorkload, "po"),
 	kind(batchv1.SchemeGroupVersion, "Job", "jobs", StageWorkload),
+	kind(autoscalingv2.SchemeGroupVersion, "HorizontalPodAutoscaler", "horizontalpodautoscalers", StageWorkload, "hpa"),
 	kind(batchv1.SchemeGroupVersion, "CronJob", "cronjobs", StageWorkload, "cj"),
 	kind(corev1.SchemeGroupVersion, "Node", "nodes", StageWorkload, "no").cluster().made(),
 	kind(networkv1.GroupVersion, "HostSubnet", "hostsubnets", StageWorkload).cluster().made(),

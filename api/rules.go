@@ -14,6 +14,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
 	kappsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -104,6 +105,7 @@ func ruleTable() map[reflect.Type]rule {
 	set(ruleFor[*kappsv1.ControllerRevision](apps, subdomain, nil, validateControllerRevision, updateControllerRevision))
 	set(ruleFor(core, subdomain, defaultPod, validatePod, updatePod))
 	set(ruleFor(batch, subdomain, defaultJob, validateJob, updateJob))
+	set(ruleFor[*autoscalingv2.HorizontalPodAutoscaler](autoscalingv2.GroupName, subdomain, defaultAutoscaler, validateAutoscaler, nil))
 	set(ruleFor(batch, cronJobName, defaultCronJob, validateCronJob, nil))
 	set(ruleFor[*corev1.Node](core, subdomain, nil, validateNode, nil))
 	set(ruleFor(networkv1.GroupName, subdomain, defaultHostSubnet, validateHostSubnet, updateHostSubnet))

@@ -104,6 +104,7 @@ func (r *rendering) add(d document.Document, file string) {
 // adopt brings an object into the form in which it is applied.
 func (r *rendering) adopt(o api.DesiredObject) {
 	modernPolicy(o.Unstructured)
+	api.ModernAutoscaler(o.Unstructured)
 	if gvk := api.Modern(schema.FromAPIVersionAndKind(o.GetAPIVersion(), o.GetKind())); gvk.Kind != "" {
 		o.SetGroupVersionKind(gvk)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -55,4 +56,54 @@ func wanted(n *int32) int32 {
 		return 1
 	}
 	return *n
+}
+
+func autoscalerCells(h *autoscalingv2.HorizontalPodAutoscaler, now time.Time) []any {
+	targets := make([]string, len(h.Spec.Metrics))
+	for i, m := range h.Spec.Metrics {
+		now := "<unknown>"
+		if i < len(h.Status.CurrentMetrics) {
+			now = measured(h.Status.CurrentMetrics[i])
+		}
+		targets[i] = goal(m, now)
+	}
+	return []any{
+		h.Name, h.Spec.ScaleTargetRef.Kind + "/" + h.Spec.ScaleTargetRef.Name, strings.Join(targets, ", "),
+		wanted(h.Spec.MinReplicas), h.Spec.MaxReplicas, h.Status.CurrentReplicas, age(h.CreationTimestamp, now),
+	}
+}
+
+func goal(m autoscalingv2.MetricSpec, now string) string {
+	var name string
+	var t autoscalingv2.MetricTarget
+	switch {
+	case m.Resource != nil:
+		name, t = string(m.Resource.Name), m.Resource.Target
+	case m.ContainerResource != nil:
+		name, t = string(m.ContainerResource.Name), m.ContainerResource.Target
+	}
+	want := "<auto>"
+	if t.AverageUtilization != nil {
+		want = fmt.Sprintf("%d%%", *t.AverageUtilization)
+	} else if t.AverageValue != nil {
+		want = t.AverageValue.String()
+	}
+	return name + ": " + now + "/" + want
+}
+
+func measured(m autoscalingv2.MetricStatus) string {
+	var v autoscalingv2.MetricValueStatus
+	switch {
+	case m.Resource != nil:
+		v = m.Resource.Current
+	case m.ContainerResource != nil:
+		v = m.ContainerResource.Current
+	}
+	if v.AverageUtilization != nil {
+		return fmt.Sprintf("%d%%", *v.AverageUtilization)
+	}
+	if v.AverageValue != nil {
+		return v.AverageValue.String()
+	}
+	return "<unknown>"
 }

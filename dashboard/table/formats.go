@@ -9,6 +9,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
 	kappsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -39,6 +40,8 @@ var formats = map[schema.GroupKind]format{
 	group(kappsv1.GroupName, "StatefulSet"):        formatOf(columns("Name", "Ready", "Age", "", "Containers", "Images"), statefulSetCells),
 	group(kappsv1.GroupName, "DaemonSet"):          formatOf(columns("Name", "Desired", "Current", "Ready", "Up-to-date", "Available", "Node Selector", "Age", "", "Containers", "Images", "Selector"), daemonSetCells),
 	group(kappsv1.GroupName, "ControllerRevision"): formatOf(columns("Name", "Controller", "Revision", "Age"), revisionCells),
+
+	group(autoscalingv2.GroupName, "HorizontalPodAutoscaler"): formatOf(columns("Name", "Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age"), autoscalerCells),
 
 	group(batchv1.GroupName, "Job"):     formatOf(columns("Name", "Status", "Completions", "Duration", "Age", "", "Containers", "Images", "Selector"), jobCells),
 	group(batchv1.GroupName, "CronJob"): formatOf(columns("Name", "Schedule", "Timezone", "Suspend", "Active", "Last Schedule", "Age", "", "Containers", "Images"), cronJobCells),

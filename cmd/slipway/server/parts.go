@@ -13,6 +13,7 @@ import (
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/network"
 	"slipway.dev/slipway/reconciler"
+	"slipway.dev/slipway/reconciler/autoscale"
 	"slipway.dev/slipway/reconciler/build"
 	"slipway.dev/slipway/reconciler/deploy"
 	"slipway.dev/slipway/reconciler/image"
@@ -96,6 +97,7 @@ func (s *server) openReconciler(context.Context) error {
 		image.Controllers(images),
 		deploy.Controllers(deploy.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		job.Controllers(job.Deps{Client: s.client, Events: s.events, Log: s.log}),
+		autoscale.Controllers(autoscale.Deps{Client: s.client, Events: s.events, Log: s.log, Metrics: metrics{s}}),
 		workload.Controllers(workload.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		project.Controllers(project.Deps{Client: s.client, Events: s.events, Log: s.log}),
 		subnet.Controllers(subnets(s)),

@@ -1,7 +1,7 @@
 package api
 
 import (
-	"net"
+	"net/netip"
 	"path"
 	"strings"
 
@@ -82,7 +82,7 @@ func validateStorage(s *corev1.PersistentVolumeSpec, p *field.Path) field.ErrorL
 }
 
 func hostOf(s string) []string {
-	if net.ParseIP(s) != nil {
+	if _, err := netip.ParseAddr(s); err == nil {
 		return nil
 	}
 	return validation.IsDNS1123Subdomain(s)

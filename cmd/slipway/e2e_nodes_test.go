@@ -243,6 +243,9 @@ func TestNode(t *testing.T) {
 	running := g.runsPods(2, nil)
 	u.says("get pods -n hello -o wide", "second", "1/1")
 	u.serves("web-hello.localhost", "Hello from Slipway")
+	u.says("logs dc/web -n hello", "serving\n")
+	u.says("top pods -n hello", "web-1-")
+	u.says("top nodes", "second")
 
 	u.stop()
 	g.killOne(running)

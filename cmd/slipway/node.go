@@ -72,6 +72,7 @@ func nodeJoinCommand() *cobra.Command {
 	f.StringVar(&token, "token", "", "what `slipway node token` prints on the server's host (environment: SLIPWAY_TOKEN)")
 	f.StringVar(&s.Name, "node", "", "name of this node (default: the host's name)")
 	f.StringVar(&s.Address, "address", "", "IP address that other hosts reach this one at (default: where the server sees it)")
+	f.StringVar(&c.Listen, "listen", "", "address that servers ask this node at, for logs and metrics (default: "+node.DefaultListen+")")
 	f.BoolVar(&again, "again", false, "join anew although this host has joined: for a certificate that ended too long ago")
 	f.StringVar(&c.Name, "name", "", "name of this node's links, tables and chains; at most 7 letters (default: slipway)")
 	f.BoolVar(&c.NoRegistry, "no-registry", false, "leave the registry's loopback address alone: a server on this same host serves it")

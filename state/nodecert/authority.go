@@ -38,6 +38,9 @@ const (
 const (
 	// ServerName is what a server's certificate names, whatever address it is reached at.
 	ServerName = "server.slipway.internal"
+	// NodeDomain follows a node's name in what its certificate names.
+	NodeDomain   = ".node.slipway.internal"
+	serverCommon = "system:server"
 	// Organization and the prefix of common names are Kubernetes'.
 	Organization = "system:nodes"
 	commonPrefix = "system:node:"
@@ -102,8 +105,8 @@ func (a *Authority) Server(now time.Time) (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	der, err := sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: "system:server"}, DNSNames: []string{ServerName}, NotBefore: now.Add(-skew), NotAfter: now.Add(ServerLife),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		Subject: pkix.Name{CommonName: serverCommon}, DNSNames: []string{ServerName}, NotBefore: now.Add(-skew), NotAfter: now.Add(ServerLife),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a.cert, &key.PublicKey, a.key)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -122,7 +125,8 @@ func (a *Authority) Sign(request []byte, node string, now time.Time) (cert []byt
 	der, err := sign(&x509.Certificate{
 		Subject:   pkix.Name{CommonName: commonPrefix + node, Organization: []string{Organization}},
 		NotBefore: now.Add(-skew), NotAfter: now.Add(NodeLife),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		DNSNames: []string{node + NodeDomain},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}, a.cert, r.PublicKey, a.key)
 	return encode("CERTIFICATE", der), HashKey(r.RawSubjectPublicKeyInfo), err
 }

@@ -63,3 +63,27 @@ func (a *Authority) Serving(now func() time.Time) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate() }}
 }
+
+// Asking is how a server connects to nodes, each by its name with NodeDomain behind it.
+func (a *Authority) Asking(now func() time.Time) *tls.Config {
+	s, roots := &renewed{authority: a, now: now}, x509.NewCertPool()
+	roots.AddCert(a.cert)
+	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return s.certificate() }}
+}
+
+// Answering is how a node listens: servers may ask, nobody else.
+func Answering(authority *x509.Certificate, own func() *tls.Certificate) *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AddCert(authority)
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own(), nil },
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if c := s.PeerCertificates[0].Subject; c.CommonName != serverCommon || len(c.Organization) > 0 {
+				return errors.New("this is no certificate of a server")
+			}
+			return nil
+		},
+	}
+}

@@ -122,6 +122,9 @@ func (i *Identity) certificate() *tls.Certificate {
 	return i.pair
 }
 
+// Answering is how the node listens for servers' questions.
+func (i *Identity) Answering() *tls.Config { return nodecert.Answering(i.authority, i.certificate) }
+
 // save writes the settings; it needs mu held.
 func (i *Identity) save() error {
 	data, err := json.MarshalIndent(i.settings, "", "  ")

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,8 @@ type Config struct {
 	DataDir string
 	// Name begins the names of links, tables and chains; empty: the one of before, else slipway.
 	Name string
+	// Listen is where the node answers servers; empty: the address of before, else DefaultListen.
+	Listen string
 	// NoRegistry leaves the registry's loopback address alone: it is served on this host already.
 	NoRegistry bool
 	Log        *slog.Logger
@@ -29,6 +32,7 @@ type Config struct {
 // local is what only this host knows, beside the identity.
 type local struct {
 	Name       string `json:"name"`
+	Listen     string `json:"listen"`
 	NoRegistry bool   `json:"noRegistry,omitempty"`
 }
 
@@ -57,7 +61,8 @@ func (c *Config) remember() error {
 		return fmt.Errorf("--name: the links and rules of this node are called %s: `slipway node leave` first", was.Name)
 	}
 	c.NoRegistry = c.NoRegistry || was.NoRegistry
-	if data, err = json.Marshal(local{c.Name, c.NoRegistry}); err != nil {
+	c.Listen = cmp.Or(c.Listen, was.Listen, DefaultListen)
+	if data, err = json.Marshal(local{c.Name, c.Listen, c.NoRegistry}); err != nil {
 		return err
 	}
 	return os.WriteFile(c.dir(localFile), append(data, '\n'), 0o600)

@@ -12,9 +12,29 @@ import (
 	"time"
 )
 
-// listen takes the loopback address that images of the integrated registry are named by: this host's
-// engine pulls from it as the server's does.
-func (r *running) listen() error {
+// listen takes the addresses that the node listens on.
+func (r *running) listen() (err error) {
+	if r.servers, err = net.Listen("tcp", r.Listen); err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if err := r.listenRegistry(); err != nil {
+		r.unlisten()
+		return err
+	}
+	return nil
+}
+
+func (r *running) unlisten() {
+	for _, l := range []net.Listener{r.servers, r.registry} {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// listenRegistry takes the loopback address that images of the integrated registry are named by: this
+// host's engine pulls from it as the server's does.
+func (r *running) listenRegistry() error {
 	at := r.identity.Settings().Cluster.Registry
 	if r.NoRegistry || at == "" {
 		return nil

@@ -28,6 +28,8 @@ type running struct {
 	agent    *runtime.Agent
 	docker   engine.Docker
 	registry net.Listener
+	// servers is where servers may ask.
+	servers net.Listener
 }
 
 // run runs the node until ctx ends, and leaves containers, links and rules as they are.
@@ -41,9 +43,7 @@ func run(ctx context.Context, c *Config, i *remote.Identity) error {
 	if err := r.listen(); err != nil {
 		return err
 	}
-	if r.registry != nil {
-		defer r.registry.Close()
-	}
+	defer r.unlisten()
 	bare, err := remote.NewClient(r.conn)
 	if err != nil {
 		return err
@@ -62,9 +62,9 @@ func run(ctx context.Context, c *Config, i *remote.Identity) error {
 	defer r.docker.Close()
 	defer r.network.Close()
 	parts := map[string]func(context.Context) error{
-		"agent": r.agent.Run,
+		"agent": r.agent.Run, "answers": r.answer,
 		"loops": func(ctx context.Context) error {
-			loop.Run(ctx, r.mirror, c.Log, append(r.network.Controllers(), r.agent.Controllers()...)...)
+			loop.Run(ctx, r.mirror, c.Log, append(append(r.network.Controllers(), r.agent.Controllers()...), r.endpoint())...)
 			return nil
 		},
 	}

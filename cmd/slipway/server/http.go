@@ -105,10 +105,17 @@ func (s *server) nodeReady(ctx context.Context) error {
 	return fmt.Errorf("%s is not ready", s.cfg.Node)
 }
 
-// logs are the logs of what runs on this node.
+// logs are the logs of what runs on this node and on those that joined.
 type logs struct{ s *server }
 
 func (l logs) PodLogs(ctx context.Context, ns, pod string, o *corev1.PodLogOptions) (io.ReadCloser, error) {
+	var live corev1.Pod
+	if err := l.s.client.Get(ctx, types.NamespacedName{Namespace: ns, Name: pod}, &live); err != nil {
+		return nil, err
+	}
+	if n := live.Spec.NodeName; n != "" && n != l.s.cfg.Node {
+		return l.s.far.logs(ctx, n, ns, pod, o)
+	}
 	return l.s.parts.agent.Logs(ctx, types.NamespacedName{Namespace: ns, Name: pod}, o.Container, *o)
 }
 

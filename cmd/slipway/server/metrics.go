@@ -2,42 +2,26 @@ package server
 
 import (
 	"context"
-
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"errors"
 
 	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/cmd/slipway/measured"
 )
 
-// metrics are what this node and its pods use.
+// metrics are what nodes and their pods use: this server's own, and those that joined.
 type metrics struct{ s *server }
 
 func (m metrics) PodMetrics(ctx context.Context) ([]api.PodMetrics, error) {
-	measured, err := m.s.parts.agent.PodMetrics(ctx)
-	var all []api.PodMetrics
-	for key, containers := range measured {
-		p := api.PodMetrics{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
-		for _, c := range containers {
-			p.Containers = append(p.Containers, api.ContainerMetrics{Name: c.Name, Usage: used(c.CPU, c.Memory)})
-		}
-		all = append(all, p)
-	}
-	return all, err
+	own, err := measured.Pods(ctx, m.s.parts.agent)
+	others, farErr := m.s.far.pods(ctx)
+	return append(own, others...), errors.Join(err, farErr)
 }
 
 func (m metrics) NodeMetrics(ctx context.Context) ([]api.NodeMetrics, error) {
-	n, err := m.s.parts.agent.NodeMetrics(ctx)
+	own, err := measured.Node(ctx, m.s.parts.agent)
 	if err != nil {
 		return nil, err
 	}
-	return []api.NodeMetrics{{ObjectMeta: metav1.ObjectMeta{Name: m.s.cfg.Node}, Usage: used(n.CPU, n.Memory)}}, nil
-}
-
-// used: nanocores and bytes.
-func used(cpu, memory int64) corev1.ResourceList {
-	return corev1.ResourceList{
-		corev1.ResourceCPU:    *resource.NewScaledQuantity(cpu, resource.Nano),
-		corev1.ResourceMemory: *resource.NewQuantity(memory, resource.BinarySI),
-	}
+	others, err := m.s.far.nodes(ctx)
+	return append([]api.NodeMetrics{own}, others...), err
 }

@@ -16,17 +16,25 @@ import (
 	"slipway.dev/slipway/state/nodecert"
 )
 
+// openNodes reads who signs the certificates of nodes, if there are to be any.
+func (s *server) openNodes(ctx context.Context) (err error) {
+	if s.nodes == nil {
+		return nil
+	}
+	if s.authority, err = nodeapi.OpenAuthority(ctx, s.client, time.Now()); err != nil {
+		return err
+	}
+	s.far = newFar(s.client, s.authority, s.log)
+	return nil
+}
+
 // serveNodes answers nodes at --node-listen until ctx ends; without that there are none to answer.
 func (s *server) serveNodes(ctx context.Context) error {
 	if s.nodes == nil {
 		return nil
 	}
-	authority, err := nodeapi.OpenAuthority(ctx, s.client, time.Now())
-	if err != nil {
-		return err
-	}
 	api, err := nodeapi.New(nodeapi.Options{
-		Client: s.client, Authority: authority, Images: s.parts.registry.Handler(), Log: s.log,
+		Client: s.client, Authority: s.authority, Images: s.parts.registry.Handler(), Log: s.log,
 		Cluster: nodecert.Cluster{
 			ClusterNetwork: s.cfg.clusterNetwork.String(), ServiceNetwork: s.cfg.serviceNetwork.String(),
 			FlatNetwork: s.cfg.FlatNetwork, Registry: s.cfg.Registry,
@@ -35,7 +43,7 @@ func (s *server) serveNodes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info("nodes may join", "api", "https://"+s.nodes.Addr().String(), "authority", authority.Hash())
+	s.log.Info("nodes may join", "api", "https://"+s.nodes.Addr().String(), "authority", s.authority.Hash())
 	return serveHTTP(ctx, tls.NewListener(s.nodes, api.TLS()), api.Handler())
 }
 

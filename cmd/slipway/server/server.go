@@ -15,6 +15,7 @@ import (
 	"slipway.dev/slipway/state"
 	"slipway.dev/slipway/state/event"
 	"slipway.dev/slipway/state/loop"
+	"slipway.dev/slipway/state/nodecert"
 )
 
 // Run runs everything until ctx ends: then it stops listening and deciding, and leaves
@@ -55,8 +56,10 @@ type server struct {
 	// error before anything on the machine is changed; connections wait until served.
 	api, registry net.Listener
 	// nodes is nil where there is no node API.
-	nodes   net.Listener
-	closers []func() error
+	nodes     net.Listener
+	authority *nodecert.Authority
+	far       *far
+	closers   []func() error
 }
 
 func (s *server) closing(f func() error) { s.closers = append(s.closers, f) }
@@ -90,6 +93,9 @@ func (s *server) open(ctx context.Context) (err error) {
 	s.client = s.store.Client()
 	s.events = event.New(s.client, "slipway", s.log)
 	if err := bootstrap(ctx, s.client, s.cfg); err != nil {
+		return err
+	}
+	if err := s.openNodes(ctx); err != nil {
 		return err
 	}
 	return s.openParts(ctx)

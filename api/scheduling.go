@@ -53,6 +53,17 @@ func updatePriorityClass(n, old *schedulingv1.PriorityClass) field.ErrorList {
 	return append(errs, immutable(n.PreemptionPolicy, old.PreemptionPolicy, field.NewPath("preemptionPolicy"))...)
 }
 
+// Tolerates says that a toleration is for a taint, as Kubernetes matches them.
+func Tolerates(x *corev1.Toleration, taint *corev1.Taint) bool {
+	switch {
+	case x.Effect != "" && x.Effect != taint.Effect, x.Key != "" && x.Key != taint.Key:
+		return false
+	case x.Operator == corev1.TolerationOpExists:
+		return true
+	}
+	return x.Key != "" && (x.Operator == "" || x.Operator == corev1.TolerationOpEqual) && x.Value == taint.Value
+}
+
 // validatePlacement checks what a pod's spec says about where it may run.
 func validatePlacement(s *corev1.PodSpec, p *field.Path) field.ErrorList {
 	var errs field.ErrorList

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
 )
 
@@ -111,7 +112,7 @@ func tolerated(p *corev1.Pod, t *corev1.Taint) (stays time.Duration, forever boo
 	var least *int64
 	for i := range p.Spec.Tolerations {
 		x := &p.Spec.Tolerations[i]
-		if !matches(x, t) {
+		if !api.Tolerates(x, t) {
 			continue
 		}
 		matched = true
@@ -128,17 +129,6 @@ func tolerated(p *corev1.Pod, t *corev1.Taint) (stays time.Duration, forever boo
 		return 0, true
 	}
 	return time.Duration(max(*least, 0)) * time.Second, false
-}
-
-// matches is Kubernetes' rule for tolerations.
-func matches(x *corev1.Toleration, t *corev1.Taint) bool {
-	switch {
-	case x.Effect != "" && x.Effect != t.Effect, x.Key != "" && x.Key != t.Key:
-		return false
-	case x.Operator == corev1.TolerationOpExists:
-		return true
-	}
-	return x.Key != "" && (x.Operator == "" || x.Operator == corev1.TolerationOpEqual) && x.Value == t.Value
 }
 
 func ended(p *corev1.Pod) bool {

@@ -24,6 +24,8 @@ type host struct {
 	ports                map[hostPort]int
 	disks                map[disk]use
 	images               map[string]int64
+	// zone is the value of the node's zone label; empty: it is in none.
+	zone string
 }
 
 // placed is what is kept of a pod that is on a node, or about to be.
@@ -99,6 +101,9 @@ func (h *host) set(n *corev1.Node) {
 			}
 			h.pressure[c.Type] = true
 		}
+	}
+	if h.zone = n.Labels[corev1.LabelTopologyZone]; h.zone == "" {
+		h.zone = n.Labels[corev1.LabelFailureDomainBetaZone]
 	}
 	h.images = nil
 	for _, i := range n.Status.Images {

@@ -82,13 +82,6 @@ func used(part, whole int64) float64 {
 // zoneShare is how much of the spread's score is about zones, where nodes have them.
 const zoneShare = 2.0 / 3
 
-func zone(h *host) string {
-	if z, ok := h.node.Labels[corev1.LabelTopologyZone]; ok {
-		return z
-	}
-	return h.node.Labels[corev1.LabelFailureDomainBetaZone]
-}
-
 // selectorSpread prefers nodes, and zones, with few pods of the same service or controller.
 func selectorSpread(servicesOnly bool) func(*task, []*host, []int64) {
 	return func(t *task, fit []*host, out []int64) {
@@ -98,7 +91,7 @@ func selectorSpread(servicesOnly bool) func(*task, []*host, []int64) {
 		for _, h := range fit {
 			n := on[h.name]
 			most = max(most, n)
-			if z := zone(h); z != "" {
+			if z := h.zone; z != "" {
 				inZone[z] += n
 				mostInZone = max(mostInZone, inZone[z])
 			}
@@ -108,7 +101,7 @@ func selectorSpread(servicesOnly bool) func(*task, []*host, []int64) {
 			if most > 0 {
 				score = maxScore * float64(most-on[h.name]) / float64(most)
 			}
-			if z := zone(h); z != "" {
+			if z := h.zone; z != "" {
 				zones := float64(maxScore)
 				if mostInZone > 0 {
 					zones = maxScore * float64(mostInZone-inZone[z]) / float64(mostInZone)

@@ -123,18 +123,7 @@ func (t *task) untolerated(h *host) *corev1.Taint {
 }
 
 func (t *task) tolerates(taint *corev1.Taint) bool {
-	return slices.ContainsFunc(t.pod.Spec.Tolerations, func(x corev1.Toleration) bool { return Tolerates(&x, taint) })
-}
-
-// Tolerates says that a toleration is for a taint, as Kubernetes matches them.
-func Tolerates(x *corev1.Toleration, taint *corev1.Taint) bool {
-	switch {
-	case x.Effect != "" && x.Effect != taint.Effect, x.Key != "" && x.Key != taint.Key:
-		return false
-	case x.Operator == corev1.TolerationOpExists:
-		return true
-	}
-	return x.Key != "" && (x.Operator == "" || x.Operator == corev1.TolerationOpEqual) && x.Value == taint.Value
+	return slices.ContainsFunc(t.pod.Spec.Tolerations, func(x corev1.Toleration) bool { return api.Tolerates(&x, taint) })
 }
 
 // projectSelector is the node selector of a project's pods: its own, even if it is empty, or else

@@ -1,0 +1,104 @@
+package schedule_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/reconciler/schedule"
+	"slipway.dev/slipway/state/loop"
+	"slipway.dev/slipway/state/statetest"
+)
+
+// shaky is live state over a bad line: some writes are refused, and of others it is not known whether
+// they took place.
+type shaky struct {
+	client.WithWatch
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+var errLine = errors.New("the line is bad")
+
+func (s *shaky) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
+	s.mu.Lock()
+	luck := s.r.IntN(4)
+	s.mu.Unlock()
+	if luck == 0 {
+		return errLine
+	}
+	err := s.WithWatch.Update(ctx, o, opts...)
+	if luck == 1 {
+		return errLine
+	}
+	return err
+}
+
+// TestKilledSchedulersLoseAndDoubleNothing ends the scheduler again and again, while writes fail, pods
+// come and go, and there is room for a part of them only: no node ever has more than it has room for,
+// and what fits is bound in the end.
+func TestKilledSchedulersLoseAndDoubleNothing(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	const nodes, room, pods = 3, 5, 40
+	for i := range nodes {
+		readyNode(t, c, fmt.Sprintf("n%d", i), fmt.Sprint(room))
+	}
+	line := &shaky{WithWatch: c, r: rand.New(rand.NewPCG(1, 2))}
+	counted := func() (total int) {
+		var list corev1.PodList
+		must(t, c.List(ctx, &list))
+		on := map[string]int{}
+		for _, p := range list.Items {
+			if p.Spec.NodeName != "" {
+				on[p.Spec.NodeName]++
+				total++
+			}
+		}
+		for name, n := range on {
+			if n > room {
+				t.Fatalf("%s has %d pods, and room for %d", name, n, room)
+			}
+		}
+		return total
+	}
+	next := 0
+	lives := func(d time.Duration) {
+		run, stop := context.WithTimeout(ctx, d)
+		defer stop()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			loop.Run(run, line, slog.New(slog.DiscardHandler), schedule.Controllers(schedule.Deps{Client: line, Events: silent{}, Retry: time.Hour})...)
+		})
+		for range 4 {
+			if next < pods {
+				must(t, c.Create(ctx, pod(fmt.Sprintf("p%d", next))))
+				next++
+			}
+			counted()
+		}
+		wg.Wait()
+	}
+	for i := range 10 {
+		lives(time.Duration(i*7) * time.Millisecond)
+	}
+	run(t, c, silent{})
+	eventually(t, "all that there is room for is bound", func() bool { return counted() == nodes*room })
+	var list corev1.PodList
+	must(t, c.List(ctx, &list))
+	var none int64
+	for i := range list.Items {
+		if list.Items[i].Spec.NodeName == "n0" {
+			must(t, c.Delete(ctx, &list.Items[i], &client.DeleteOptions{GracePeriodSeconds: &none}))
+		}
+	}
+	eventually(t, "others take the room that is left", func() bool { return counted() == nodes*room })
+}

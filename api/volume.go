@@ -194,8 +194,9 @@ func validateMounts(mounts []corev1.VolumeMount, volumes sets.Set[string], p *fi
 		}
 		paths.Insert(path.Clean(m.MountPath))
 		errs = append(errs, inTree(at.Child("subPath"), m.SubPath)...)
-		if m.SubPathExpr != "" {
-			errs = append(errs, field.Forbidden(at.Child("subPathExpr"), "is not supported"))
+		errs = append(errs, inTree(at.Child("subPathExpr"), m.SubPathExpr)...)
+		if m.SubPathExpr != "" && m.SubPath != "" {
+			errs = append(errs, field.Invalid(at.Child("subPathExpr"), m.SubPathExpr, "subPathExpr and subPath are mutually exclusive"))
 		}
 		if m.MountPropagation != nil && *m.MountPropagation == corev1.MountPropagationBidirectional {
 			errs = append(errs, field.Forbidden(at.Child("mountPropagation"), "Bidirectional "+refused))

@@ -212,7 +212,7 @@ func (a *Agent) prepare(ctx context.Context, key loop.Key, w World, c *corev1.Co
 	if in.env, err = s.environment(ctx, c); err != nil {
 		return spec, "CreateContainerConfigError", err
 	}
-	if in.mounts, err = mountsOf(dir, w.Pod, c, etc); err != nil {
+	if in.mounts, err = mountsOf(dir, w.Pod, c, in.env, etc); err != nil {
 		return spec, "CreateContainerConfigError", err
 	}
 	in.machine = s.node.Memory().Value()

@@ -148,3 +148,22 @@ func TestAPodThatWritesTooMuchIsEvicted(t *testing.T) {
 		t.Errorf("one that wrote little: %+v", p.Status)
 	}
 }
+
+func TestASubPathMayNameThePod(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	c := sh("echo $HOME_OF > /own/f; cat /all/*/f")
+	c.Env = []corev1.EnvVar{{Name: "HOME_OF", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"}}}}
+	c.VolumeMounts = []corev1.VolumeMount{{Name: "work", MountPath: "/own", SubPathExpr: "of-$(HOME_OF)"}, {Name: "work", MountPath: "/all"}}
+	escape := c
+	escape.VolumeMounts = []corev1.VolumeMount{{Name: "work", MountPath: "/own", SubPathExpr: "$(OUT)/x"}}
+	escape.Env = []corev1.EnvVar{{Name: "OUT", Value: "../.."}}
+	volumes := []corev1.Volume{{Name: "work", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	l.pod("mine", corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{c}, Volumes: volumes})
+	l.pod("away", corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{escape}, Volumes: volumes})
+	l.until("mine", "succeeded", phase(corev1.PodSucceeded))
+	if got := l.logs("mine", "main", corev1.PodLogOptions{}); got != "mine\n" {
+		t.Errorf("it read %q", got)
+	}
+	l.until("away", "refused", func(p *corev1.Pod) bool { return waits(p, "CreateContainerConfigError") })
+}

@@ -205,12 +205,12 @@ func either[T any](a, b *T) *T {
 }
 
 // mountsOf are the container's mounts: the pod's files of /etc, then its volumes.
-func mountsOf(dir string, pod *corev1.Pod, c *corev1.Container, etc map[string]string) ([]mount.Mount, error) {
+func mountsOf(dir string, pod *corev1.Pod, c *corev1.Container, env []string, etc map[string]string) ([]mount.Mount, error) {
 	var all []mount.Mount
 	taken := map[string]bool{}
 	for i, m := range c.VolumeMounts {
 		if m.SubPathExpr != "" {
-			return nil, fmt.Errorf("container %s: volumeMounts[%d].subPathExpr is not supported", c.Name, i)
+			m.SubPath = expandAll([]string{m.SubPathExpr}, env)[0]
 		}
 		reads := m.ReadOnly
 		for _, v := range pod.Spec.Volumes {

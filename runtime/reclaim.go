@@ -51,7 +51,8 @@ func (a *Agent) reclaim(ctx context.Context, key loop.Key) (loop.Result, error) 
 		next.Annotations[api.ReclaimErrorAnnotation] = failed.Error()
 	}
 	if failed == nil || next.Annotations[api.ReclaimErrorAnnotation] != v.Annotations[api.ReclaimErrorAnnotation] {
-		if err := a.Client.Patch(ctx, next, client.MergeFromWithOptions(&v, client.MergeFromWithOptimisticLock{})); client.IgnoreNotFound(err) != nil {
+		// The whole volume, as it was read: of it nodes may write no more than these annotations.
+		if err := a.Client.Update(ctx, next); client.IgnoreNotFound(err) != nil {
 			return loop.Result{}, errors.Join(failed, err)
 		}
 	}

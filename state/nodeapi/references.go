@@ -25,7 +25,11 @@ func (s *Server) needed(ctx context.Context, node, kind string) (names, error) {
 		uses(&pods.Items[i], kind, out)
 	}
 	if kind == volumes {
-		return s.bound(ctx, out)
+		bound, err := s.bound(ctx, out)
+		if err != nil {
+			return nil, err
+		}
+		return bound, s.reclaimed(ctx, node, bound)
 	}
 	return out, nil
 }

@@ -50,7 +50,7 @@ var rules = map[string]rule{
 
 	"ConfigMap":             {see: whole, references: true},
 	"PersistentVolumeClaim": {see: whole, references: true},
-	"PersistentVolume":      {see: whole, references: true},
+	"PersistentVolume":      {see: whole, references: true, update: reclaimVolume},
 
 	"Service":             {see: whole},
 	"Endpoints":           {see: whole},

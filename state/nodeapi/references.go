@@ -31,14 +31,40 @@ func (s *Server) needed(ctx context.Context, node, kind string) (names, error) {
 		}
 		return bound, s.reclaimed(ctx, node, bound)
 	}
+	if kind == secrets {
+		return out, s.ofAccounts(ctx, pods.Items, out)
+	}
 	return out, nil
 }
 
+// ofAccounts adds the secrets that pods pull with which name none themselves.
+func (s *Server) ofAccounts(ctx context.Context, pods []corev1.Pod, out names) error {
+	of := names{}
+	for i := range pods {
+		if len(pods[i].Spec.ImagePullSecrets) == 0 {
+			uses(&pods[i], accounts, of)
+		}
+	}
+	for key := range of {
+		var a corev1.ServiceAccount
+		if err := s.Client.Get(ctx, key, &a); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		for _, r := range a.ImagePullSecrets {
+			if r.Name != "" {
+				out[client.ObjectKey{Namespace: key.Namespace, Name: r.Name}] = true
+			}
+		}
+	}
+	return nil
+}
+
 const (
-	secrets = "Secret"
-	configs = "ConfigMap"
-	claims  = "PersistentVolumeClaim"
-	volumes = "PersistentVolume"
+	accounts = "ServiceAccount"
+	secrets  = "Secret"
+	configs  = "ConfigMap"
+	claims   = "PersistentVolumeClaim"
+	volumes  = "PersistentVolume"
 )
 
 // uses adds what a pod names. For volumes it adds the claims that stand for them.
@@ -51,6 +77,7 @@ func uses(pod *corev1.Pod, kind string, out names) {
 			out[client.ObjectKey{Namespace: pod.Namespace, Name: name}] = true
 		}
 	}
+	add(accounts, pod.Spec.ServiceAccountName)
 	for _, r := range pod.Spec.ImagePullSecrets {
 		add(secrets, r.Name)
 	}

@@ -50,6 +50,7 @@ var rules = map[string]rule{
 
 	"ConfigMap":             {see: whole, references: true},
 	"PersistentVolumeClaim": {see: whole, references: true},
+	"ServiceAccount":        {see: seeAccount, references: true},
 	"PersistentVolume":      {see: whole, references: true, update: reclaimVolume},
 
 	"Service":             {see: whole},
@@ -83,6 +84,12 @@ func seePod(node string, o client.Object) client.Object {
 	}}
 	out.Spec.NodeName, out.Spec.HostNetwork = pod.Spec.NodeName, pod.Spec.HostNetwork
 	out.Spec.Hostname, out.Spec.Subdomain = pod.Spec.Hostname, pod.Spec.Subdomain
+	// A claim that one pod may use at a time is looked for in all.
+	for _, v := range pod.Spec.Volumes {
+		if v.PersistentVolumeClaim != nil {
+			out.Spec.Volumes = append(out.Spec.Volumes, corev1.Volume{Name: v.Name, VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: v.PersistentVolumeClaim}})
+		}
+	}
 	for _, c := range pod.Spec.Containers {
 		out.Spec.Containers = append(out.Spec.Containers, corev1.Container{Name: c.Name, Ports: c.Ports})
 	}
@@ -93,6 +100,15 @@ func seePod(node string, o client.Object) client.Object {
 		}
 	}
 	return out
+}
+
+// seeAccount shows which secrets an account's pods pull with.
+func seeAccount(_ string, o client.Object) client.Object {
+	a := o.(*corev1.ServiceAccount)
+	return &corev1.ServiceAccount{
+		TypeMeta: a.TypeMeta, ImagePullSecrets: a.ImagePullSecrets,
+		ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: a.Name, UID: a.UID, ResourceVersion: a.ResourceVersion},
+	}
 }
 
 // seeEvent shows what the node itself has told.

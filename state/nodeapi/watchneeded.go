@@ -141,8 +141,11 @@ func (s *Server) triggers(ctx context.Context, r request, last *atomic.Pointer[n
 		return nil, err
 	}
 	watches := map[client.ObjectList]*client.ListOptions{list: {}, &corev1.PodList{}: own}
-	if r.kind.Kind == volumes {
+	switch r.kind.Kind {
+	case volumes:
 		watches[&corev1.PersistentVolumeClaimList{}] = &client.ListOptions{}
+	case secrets:
+		watches[&corev1.ServiceAccountList{}] = &client.ListOptions{}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	wake := make(chan struct{}, 1)
@@ -197,13 +200,17 @@ func forward(ctx context.Context, cancel context.CancelFunc, w watch.Interface, 
 func changes(e watch.Event, kind string, before map[client.ObjectKey]names, last *names) bool {
 	pod, ok := e.Object.(*corev1.Pod)
 	if !ok {
-		// Which volume is needed, the volume says too.
+		// Which volume is needed, the volume says too; which secret, an account.
 		o, is := e.Object.(client.Object)
-		return kind == volumes || last == nil || is && (*last)[client.ObjectKeyFromObject(o)]
+		_, account := o.(*corev1.ServiceAccount)
+		return kind == volumes || account && kind == secrets || last == nil || is && (*last)[client.ObjectKeyFromObject(o)]
 	}
 	key, now := client.ObjectKeyFromObject(pod), names{}
 	if e.Type != watch.Deleted {
 		uses(pod, kind, now)
+		if kind == secrets {
+			uses(pod, accounts, now)
+		}
 	}
 	if maps.Equal(before[key], now) {
 		return false

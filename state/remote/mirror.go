@@ -25,7 +25,7 @@ import (
 
 // mirrored are the kinds that a node reads, by group. Those that are not served are left out.
 var mirrored = map[string][]string{
-	"": {"Node", "Pod", "Secret", "ConfigMap", "PersistentVolumeClaim", "PersistentVolume", "Service", "Endpoints"},
+	"": {"Node", "Pod", "Secret", "ConfigMap", "PersistentVolumeClaim", "PersistentVolume", "ServiceAccount", "Service", "Endpoints"},
 
 	"project.openshift.io": {"Project"},
 	"network.openshift.io": {"NetNamespace", "HostSubnet", "EgressNetworkPolicy"},
@@ -34,7 +34,7 @@ var mirrored = map[string][]string{
 
 // byNeed are the kinds of which a server shows what the node's pods need. An object may be needed before it has
 // arrived, so what is not there is asked for.
-var byNeed = map[string]bool{"Secret": true, "ConfigMap": true, "PersistentVolumeClaim": true, "PersistentVolume": true}
+var byNeed = map[string]bool{"Secret": true, "ConfigMap": true, "PersistentVolumeClaim": true, "PersistentVolume": true, "ServiceAccount": true}
 
 // writeTime bounds a write, or a read of what is not mirrored.
 const writeTime = 10 * time.Second

@@ -103,6 +103,9 @@ func (l *linter) route(project string) {
 	}
 }
 
+// podNameLabel tells the pods of a StatefulSet apart: a Service may select one of them.
+const podNameLabel = "statefulset.kubernetes.io/pod-name"
+
 // selects finds a Service that selects no pods.
 func (l *linter) selects(project string) {
 	selector, _, _ := unstructured.NestedStringMap(l.object.Object, "spec", "selector")
@@ -123,6 +126,13 @@ func (l *linter) selects(project string) {
 				labels = map[string]string{}
 			}
 			labels["deploymentconfig"] = key[2]
+		}
+		if name := selector[podNameLabel]; key[0] == "StatefulSet" && strings.HasPrefix(name, key[2]+"-") {
+			labels = maps.Clone(labels)
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			labels[podNameLabel] = name
 		}
 		if matches(selector, labels) {
 			return

@@ -14,6 +14,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -89,6 +90,8 @@ var kinds = []Kind{
 	kind(corev1.SchemeGroupVersion, "PersistentVolumeClaim", "persistentvolumeclaims", StageConfig, "pvc"),
 	kind(policyv1.SchemeGroupVersion, "PodDisruptionBudget", "poddisruptionbudgets", StageConfig, "pdb"),
 	kind(corev1.SchemeGroupVersion, "Service", "services", StageConfig, "svc"),
+	kind(networkingv1.SchemeGroupVersion, "NetworkPolicy", "networkpolicies", StageConfig, "netpol"),
+	kind(networkv1.GroupVersion, "EgressNetworkPolicy", "egressnetworkpolicies", StageConfig),
 	kind(corev1.SchemeGroupVersion, "Endpoints", "endpoints", StageConfig, "ep").made(),
 	kind(imagev1.GroupVersion, "ImageStream", "imagestreams", StageConfig, "is"),
 	kind(imagev1.GroupVersion, "Image", "images", StageConfig).cluster().made(),

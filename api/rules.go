@@ -17,6 +17,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -89,6 +90,8 @@ func ruleTable() map[reflect.Type]rule {
 	set(ruleFor[*corev1.PersistentVolume](core, subdomain, defaultPersistentVolume, validatePersistentVolume, updatePersistentVolume))
 	set(ruleFor(core, subdomain, defaultPersistentVolumeClaim, validatePersistentVolumeClaim, updatePersistentVolumeClaim))
 	set(ruleFor(core, apivalidation.NameIsDNS1035Label, defaultService, validateService, updateService))
+	set(ruleFor(networkingv1.GroupName, subdomain, defaultNetworkPolicy, validateNetworkPolicy, nil))
+	set(ruleFor[*networkv1.EgressNetworkPolicy](networkv1.GroupName, subdomain, nil, validateEgressNetworkPolicy, nil))
 	set(ruleFor[*corev1.Endpoints](core, subdomain, defaultEndpoints, validateEndpoints, nil))
 	set(ruleFor(imagev1.GroupName, imageStreamName, defaultImageStream, validateImageStream, nil))
 	set(ruleFor[*imagev1.Image](imagev1.GroupName, segment, nil, validateImage, updateImage))

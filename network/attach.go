@@ -33,6 +33,9 @@ func (d *Driver) Attach(ctx context.Context, pod types.NamespacedName, sandboxPI
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("attach pod %s: %w", pod, err)
 	}
+	if err := d.describe(ctx, pod); err != nil {
+		return netip.Addr{}, fmt.Errorf("attach pod %s: read its labels: %w", pod, err)
+	}
 	d.place(pod, l.Address)
 	if err := d.sync(); err != nil {
 		return netip.Addr{}, fmt.Errorf("attach pod %s: %w", pod, err)

@@ -20,13 +20,13 @@ type key = loop.Key
 
 // Controllers keep rules and names as live state says, and the node as it was made.
 func (d *Driver) Controllers() []loop.Controller {
-	return []loop.Controller{
+	return append(d.policyControllers(), []loop.Controller{
 		{Name: "network-services", Reconcile: d.reconcileService, Watches: []loop.Watch{{List: &corev1.ServiceList{}}, {List: &corev1.EndpointsList{}}}},
 		{Name: "network-pods", Reconcile: d.reconcilePod, Watches: []loop.Watch{{List: &corev1.PodList{}}}},
 		{Name: "network-projects", Reconcile: d.reconcileProject, Watches: []loop.Watch{{List: &projectv1.ProjectList{}}}},
 		{Name: "network-hosts", Reconcile: d.reconcileHost, Watches: []loop.Watch{{List: &networkv1.HostSubnetList{}}}},
 		{Name: "network-repair", Reconcile: d.repair, Wake: d.wake},
-	}
+	}...)
 }
 
 // prime reads everything once, so that nothing is removed from the kernel only because
@@ -71,6 +71,9 @@ func (d *Driver) prime(ctx context.Context) error {
 			d.place(name, l.Address)
 		}
 	}
+	if err := d.primePolicies(ctx); err != nil {
+		return err
+	}
 	d.primed = true
 	if _, err := d.ensureOverlay(); err != nil {
 		d.Log.Warn("other nodes' pods are not reached", "error", err)
@@ -89,6 +92,7 @@ func (d *Driver) sync() error {
 	if !d.primed {
 		return nil
 	}
+	d.police.write(d.table)
 	if _, err := d.kernel.Sync(d.table); err != nil {
 		return err
 	}
@@ -177,6 +181,7 @@ func (d *Driver) reconcileProject(ctx context.Context, name key) (loop.Result, e
 // placeRemote takes other nodes' pods from live state. Of this node's pods the leases
 // say what is true.
 func (d *Driver) placeRemote(name key, pod *corev1.Pod) {
+	d.police.describe(name, pod)
 	if _, here := d.leases.of(name); here {
 		return
 	}
@@ -195,11 +200,14 @@ func (d *Driver) placeRemote(name key, pod *corev1.Pod) {
 
 func (d *Driver) place(pod types.NamespacedName, a netip.Addr) {
 	d.tenancy.setPod(pod, a)
+	_, here := d.leases.of(pod)
+	d.police.place(pod, a, here)
 	d.table.Put(ownerOfPod(pod), rules.OfPod(rules.Pod{Name: pod, Address: a, Netid: d.tenancy.netid(pod.Namespace)}))
 }
 
 func (d *Driver) displace(pod types.NamespacedName) {
 	d.tenancy.removePod(pod)
+	d.police.displace(pod)
 	d.table.Put(ownerOfPod(pod), nil)
 }
 
@@ -208,6 +216,11 @@ func (d *Driver) placeProject(name string, project *projectv1.Project) {
 	if err := d.tenancy.setProject(name, project); err != nil {
 		d.Log.Warn("project is isolated from all others", "error", err)
 		d.tell(project, corev1.EventTypeWarning, "NetworkIsolated", "%v", err)
+	}
+	if project != nil {
+		d.police.setProject(name, maps.Clone(project.Labels), true)
+	} else {
+		d.police.setProject(name, nil, false)
 	}
 	for pod, a := range d.tenancy.pods[name] {
 		d.place(types.NamespacedName{Namespace: name, Name: pod}, a)

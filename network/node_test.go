@@ -256,20 +256,6 @@ func (x *node) outside(network string) pod {
 		x.t.Fatal(err)
 	}
 	x.t.Cleanup(func() { netlink.LinkDel(pair) })
-	addressed := func(link, address string) error {
-		l, err := netlink.LinkByName(link)
-		if err != nil {
-			return err
-		}
-		ip, err := netlink.ParseAddr(address)
-		if err != nil {
-			return err
-		}
-		if err := netlink.AddrAdd(l, ip); err != nil {
-			return err
-		}
-		return netlink.LinkSetUp(l)
-	}
 	if err := addressed(name, network+".1/24"); err != nil {
 		x.t.Fatal(err)
 	}
@@ -283,6 +269,22 @@ func (x *node) outside(network string) pod {
 		x.t.Fatal(err)
 	}
 	return other
+}
+
+// addressed gives a link an address.
+func addressed(link, address string) error {
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return err
+	}
+	ip, err := netlink.ParseAddr(address)
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(l, ip); err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(l)
 }
 
 func subset(behind ...pod) []corev1.EndpointSubset {

@@ -56,8 +56,10 @@ func BuiltIn() []string {
 // controllers make, and the rest.
 func isPolicy(k api.Kind) bool { return k.Group == rbacv1.GroupName || k.Kind == "ServiceAccount" }
 func isSecret(k api.Kind) bool { return k.Sealed && !k.Runtime }
-func isFixed(k api.Kind) bool  { return k.Kind == "ResourceQuota" || k.Kind == "LimitRange" }
-func isMade(k api.Kind) bool   { return k.Runtime && !k.Sealed }
+func isFixed(k api.Kind) bool {
+	return k.Kind == "ResourceQuota" || k.Kind == "LimitRange" || k.Kind == "EgressNetworkPolicy"
+}
+func isMade(k api.Kind) bool { return k.Runtime && !k.Sealed }
 func isWork(k api.Kind) bool {
 	return !isPolicy(k) && !isSecret(k) && !isFixed(k) && !k.Runtime
 }

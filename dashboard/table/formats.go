@@ -12,6 +12,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -52,16 +53,18 @@ var formats = map[schema.GroupKind]format{
 	group(rbacv1.GroupName, "RoleBinding"):        formatOf(columns("Name", "Role", "Age", "", "Users", "Groups", "ServiceAccounts"), bindingCells),
 	group(rbacv1.GroupName, "ClusterRoleBinding"): formatOf(columns("Name", "Role", "Age", "", "Users", "Groups", "ServiceAccounts"), bindingCells),
 
-	group(appsv1.GroupName, "DeploymentConfig"):     formatOf(columns("Name", "Revision", "Desired", "Current", "Triggered By", "", "Ready", "Images", "Age"), deploymentConfigCells),
-	group(buildv1.GroupName, "BuildConfig"):         formatOf(columns("Name", "Type", "From", "Latest"), buildConfigCells),
-	group(buildv1.GroupName, "Build"):               formatOf(columns("Name", "Type", "From", "Status", "Started", "Duration", "", "Commit", "Image"), buildCells),
-	group(imagev1.GroupName, "ImageStream"):         formatOf(columns("Name", "Image Repository", "Tags", "Updated"), imageStreamCells),
-	group(imagev1.GroupName, "Image"):               formatOf(columns("Name", "Image Reference", "Age"), imageCells),
-	group(networkv1.GroupName, "HostSubnet"):        formatOf(columns("Name", "Host", "Host IP", "Subnet", "Egress CIDRs", "Egress IPs"), hostSubnetCells),
-	group(projectv1.GroupName, "Project"):           formatOf(columns("Name", "Display Name", "Status", "Age"), projectCells),
-	group(routev1.GroupName, "Route"):               formatOf(columns("Name", "Host/Port", "Path", "Services", "Port", "Termination", "Wildcard"), routeCells),
-	group(templatev1.GroupName, "Template"):         formatOf(columns("Name", "Description", "Parameters", "Objects"), templateCells),
-	group(templatev1.GroupName, "TemplateInstance"): formatOf(columns("Name", "Template", "Ready", "Age"), templateInstanceCells),
+	group(appsv1.GroupName, "DeploymentConfig"):       formatOf(columns("Name", "Revision", "Desired", "Current", "Triggered By", "", "Ready", "Images", "Age"), deploymentConfigCells),
+	group(buildv1.GroupName, "BuildConfig"):           formatOf(columns("Name", "Type", "From", "Latest"), buildConfigCells),
+	group(buildv1.GroupName, "Build"):                 formatOf(columns("Name", "Type", "From", "Status", "Started", "Duration", "", "Commit", "Image"), buildCells),
+	group(imagev1.GroupName, "ImageStream"):           formatOf(columns("Name", "Image Repository", "Tags", "Updated"), imageStreamCells),
+	group(imagev1.GroupName, "Image"):                 formatOf(columns("Name", "Image Reference", "Age"), imageCells),
+	group(networkingv1.GroupName, "NetworkPolicy"):    formatOf(columns("Name", "Pod-Selector", "Age"), networkPolicyCells),
+	group(networkv1.GroupName, "EgressNetworkPolicy"): formatOf(columns("Name", "Rules", "Age"), egressPolicyCells),
+	group(networkv1.GroupName, "HostSubnet"):          formatOf(columns("Name", "Host", "Host IP", "Subnet", "Egress CIDRs", "Egress IPs"), hostSubnetCells),
+	group(projectv1.GroupName, "Project"):             formatOf(columns("Name", "Display Name", "Status", "Age"), projectCells),
+	group(routev1.GroupName, "Route"):                 formatOf(columns("Name", "Host/Port", "Path", "Services", "Port", "Termination", "Wildcard"), routeCells),
+	group(templatev1.GroupName, "Template"):           formatOf(columns("Name", "Description", "Parameters", "Objects"), templateCells),
+	group(templatev1.GroupName, "TemplateInstance"):   formatOf(columns("Name", "Template", "Ready", "Age"), templateInstanceCells),
 
 	group(v1alpha1.GroupVersion.Group, "GitRepository"): formatOf(columns("Name", "URL", "Ready", "Revision", "Age", "", "Message"), gitRepositoryCells),
 	group(v1alpha1.GroupVersion.Group, "Application"):   formatOf(columns("Name", "Commit", "Ready", "Message", "Age", "", "Source", "Path", "Project"), applicationCells),

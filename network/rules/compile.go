@@ -101,9 +101,6 @@ func addFront(out Elements, s *corev1.Service, set Set, front netip.Addr, proto 
 	}
 	for i, t := range targets {
 		out[Element{Endpoints, fmt.Sprintf("%s . %d", key, i)}] = fmt.Sprintf("%s . %d", t.Addr(), t.Port())
-		if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-			out[Element{Ways, fmt.Sprintf("%s . %s . %d", key, t.Addr(), t.Port())}] = ""
-		}
 	}
 }
 

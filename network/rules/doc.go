@@ -10,8 +10,7 @@
 //	nodeports  protocol . port                    → the same for ports of the node's addresses
 //	endpoints  address . protocol . port . index  → endpoint address . port
 //	refused    address . protocol . port            an outer address without endpoints
-//	ways       address . protocol . port . endpoint address . port    that clients may stay with
-//	affinity   client . address . protocol . port → its endpoint; filled by the kernel
+//	affinity   client . address . protocol . port → index; filled by the kernel
 //	hairpin    pod . pod                            a pod that may reach itself by a service
 //	netids     pod                                → the virtual network of its project
 //	members    pod . netid                          the same, to be looked up in one step
@@ -22,8 +21,8 @@
 //
 // A connection to a service is looked up in services, goes to the chain spread-N, draws an
 // index below N and is translated to what endpoints holds for it. With session affinity
-// that is the chain sticky-N-SECONDS, where a client gets the endpoint that affinity holds,
-// as long as ways has it. Ports of the node go to nodespread-N and nodesticky-N-SECONDS, and stand
+// that is the chain sticky-N-SECONDS, where a client gets the index that affinity holds, as
+// long as there is an endpoint of it. Ports of the node go to nodespread-N and nodesticky-N-SECONDS, and stand
 // in endpoints under the address 0.0.0.0. What is still addressed to the service network after that
 // has no endpoint and is refused.
 //

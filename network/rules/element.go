@@ -22,15 +22,27 @@ const (
 	NodePorts Set = "nodeports"
 	Refused   Set = "refused"
 	Endpoints Set = "endpoints"
-	Ways      Set = "ways"
 	Affinity  Set = "affinity"
 	Hairpin   Set = "hairpin"
 	Netids    Set = "netids"
 	Members   Set = "members"
 	HostPorts Set = "hostports"
-	Carries   Set = "carries"
-	Admits    Set = "admits"
-	Peers     Set = "peers"
+
+	PolicedIn   Set = "policedin"
+	PolicedOut  Set = "policedout"
+	GroupsIn    Set = "groupsin"
+	GroupsOut   Set = "groupsout"
+	GroupPeers  Set = "grouppeers"
+	GroupPorts  Set = "groupports"
+	GroupWays   Set = "groupways"
+	GroupBlocks Set = "groupblocks"
+	GroupRanges Set = "groupranges"
+	Firewalls   Set = "firewalls"
+	Firewalled  Set = "firewalled"
+	Gateways    Set = "gateways"
+	Carries     Set = "carries"
+	Admits      Set = "admits"
+	Peers       Set = "peers"
 )
 
 // Element is one entry of a set, named as nft writes it, e.g. "172.30.0.1 . tcp . 80".
@@ -74,6 +86,9 @@ type layout struct {
 	// learned sets are filled by the kernel as packets pass, with at most so many entries
 	// that end by themselves; what they hold is not ours to compare.
 	learned uint32
+	// ranges: each field of a key may be one, as in 10.0.0.0-10.0.0.255. No two elements may
+	// overlap.
+	ranges bool
 }
 
 func (l layout) isMap() bool { return len(l.value) > 0 }
@@ -92,15 +107,27 @@ var layouts = map[Set]layout{
 	NodePorts: {key: fields(protocol, port), value: fields(verdict)},
 	Refused:   {key: fields(address, protocol, port)},
 	Endpoints: {key: fields(address, protocol, port, mark), value: fields(address, port)},
-	Ways:      {key: fields(address, protocol, port, address, port)},
-	Affinity:  {key: fields(address, address, protocol, port), value: fields(address, port), learned: 1 << 18},
+	Affinity:  {key: fields(address, address, protocol, port), value: fields(mark), learned: 1 << 18},
 	Hairpin:   {key: fields(address, address)},
 	Netids:    {key: fields(address), value: fields(mark)},
 	Members:   {key: fields(address, mark)},
 	HostPorts: {key: fields(port)},
-	Carries:   {key: fields(address), value: fields(mark)},
-	Admits:    {key: fields(address, mark)},
-	Peers:     {key: fields(address)},
+
+	PolicedIn:   {key: fields(address), value: fields(verdict)},
+	PolicedOut:  {key: fields(address), value: fields(verdict)},
+	GroupsIn:    {key: fields(address), value: fields(mark)},
+	GroupsOut:   {key: fields(address), value: fields(mark)},
+	GroupPeers:  {key: fields(mark, address)},
+	GroupPorts:  {key: fields(mark, protocol, port)},
+	GroupWays:   {key: fields(mark, address, protocol, port)},
+	GroupBlocks: {key: fields(mark, address), ranges: true},
+	GroupRanges: {key: fields(mark, address, protocol, port), ranges: true},
+	Firewalls:   {key: fields(address), value: fields(mark)},
+	Firewalled:  {key: fields(address)},
+	Gateways:    {key: fields(address)},
+	Carries:     {key: fields(address), value: fields(mark)},
+	Admits:      {key: fields(address, mark)},
+	Peers:       {key: fields(address)},
 }
 
 func fields(t ...nftables.SetDatatype) []nftables.SetDatatype { return t }
@@ -125,6 +152,41 @@ func encode(text string, fields []nftables.SetDatatype) ([]byte, error) {
 		return out[:fields[0].Bytes], nil
 	}
 	return out, nil
+}
+
+// encodeRange is encode for keys whose fields may be ranges: their first and their last.
+func encodeRange(text string, fields []nftables.SetDatatype) (first, last []byte, err error) {
+	words := strings.Split(text, " . ")
+	ends := slices.Clone(words)
+	for i, w := range words {
+		if from, to, isRange := strings.Cut(w, "-"); isRange {
+			words[i], ends[i] = from, to
+		}
+	}
+	if first, err = encode(strings.Join(words, " . "), fields); err != nil {
+		return nil, nil, err
+	}
+	last, err = encode(strings.Join(ends, " . "), fields)
+	return first, last, err
+}
+
+// decodeRange is encodeRange's inverse.
+func decodeRange(first, last []byte, fields []nftables.SetDatatype) (string, error) {
+	from, err := decode(first, fields)
+	if err != nil {
+		return "", err
+	}
+	to, err := decode(last, fields)
+	if err != nil {
+		return "", err
+	}
+	words, ends := strings.Split(from, " . "), strings.Split(to, " . ")
+	for i := range words {
+		if words[i] != ends[i] {
+			words[i] += "-" + ends[i]
+		}
+	}
+	return strings.Join(words, " . "), nil
 }
 
 func encodeField(word, kind string) (b [4]byte, err error) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/google/nftables/expr"
@@ -181,6 +180,13 @@ func isMark(n uint32) rule {
 	}}
 }
 
+func notMark(n uint32) rule {
+	return rule{fmt.Sprintf("meta mark != %d", n), []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: regWide},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: regWide, Data: native(n)},
+	}}
+}
+
 func isMember() rule {
 	return rule{"ip daddr . meta mark @members", []expr.Any{
 		network(offsetDestination, regWide),
@@ -269,29 +275,87 @@ func clientKey(node bool) (string, []expr.Any) {
 // dynsetDelete is NFT_DYNSET_OP_DELETE of linux/netfilter/nf_tables.h.
 const dynsetDelete = 2
 
-// learn notes the endpoint in reg4 and reg5 for a client.
-func learn(seconds uint32) expr.Any {
-	return &expr.Dynset{SrcRegKey: regWide, SrcRegData: reg4, SetName: string(Affinity), Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: time.Duration(seconds) * time.Second}
-}
+// noIndex marks a client that has no endpoint.
+const noIndex = 0xffffffff
 
-// translateAsBefore sends a client to the endpoint that it had, if that still is one.
-func translateAsBefore(node bool, seconds uint32) rule {
+// recall puts the index of the client's endpoint into the mark. What nft reads is written with
+// marks: it cannot read a key that is made of what another map holds.
+func recall(node bool) rule {
 	text, exprs := clientKey(node)
-	return rule{fmt.Sprintf("dnat to %s map @affinity if in @ways, for %ds", text, seconds), append(exprs,
+	return rule{"meta mark set " + text + " map @affinity", append(exprs,
 		&expr.Lookup{SourceRegister: regWide, DestRegister: reg4, IsDestRegSet: true, SetName: string(Affinity)},
-		&expr.Lookup{SourceRegister: reg1, SetName: string(Ways)},
-		learn(seconds), translation(reg4, reg5))}
+		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: reg4})}
 }
 
-// translateAndLearn sends a client to an endpoint that is drawn from n, and notes which. An
-// update would leave the endpoint that an entry has, therefore it is deleted before.
-func translateAndLearn(node bool, n, seconds uint32) rule {
+// draw puts one of n indices into the mark.
+func draw(n uint32) rule {
+	return rule{fmt.Sprintf("meta mark set numgen random mod %d", n), []expr.Any{
+		&expr.Numgen{Register: regWide, Modulus: n, Type: unix.NFT_NG_RANDOM},
+		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: regWide},
+	}}
+}
+
+// note keeps the mark for the client, for so long; deletion goes first where the entry may
+// hold another index, which an update would leave.
+func note(node bool, operation, seconds uint32) rule {
 	text, exprs := clientKey(node)
-	return rule{fmt.Sprintf("dnat to %s . numgen random mod %d map @endpoints, learn for %ds", strings.TrimPrefix(text, "ip saddr . "), n, seconds), append(exprs,
-		&expr.Numgen{Register: reg4, Modulus: n, Type: unix.NFT_NG_RANDOM},
-		&expr.Lookup{SourceRegister: reg1, DestRegister: reg4, IsDestRegSet: true, SetName: string(Endpoints)},
-		&expr.Dynset{SrcRegKey: regWide, SrcRegData: reg4, SetName: string(Affinity), Operation: dynsetDelete},
-		learn(seconds), translation(reg4, reg5))}
+	word := map[uint32]string{unix.NFT_DYNSET_OP_UPDATE: "update", dynsetDelete: "delete"}[operation]
+	return rule{fmt.Sprintf("%s @affinity { %s : meta mark } %ds", word, text, seconds), append(exprs,
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg4},
+		&expr.Dynset{SrcRegKey: regWide, SrcRegData: reg4, SetName: string(Affinity), Operation: operation, Timeout: time.Duration(seconds) * time.Second})}
+}
+
+// translateMarked sends the connection to the endpoint of the index in the mark.
+func translateMarked(node bool) rule {
+	text, load := front(node, regWide)
+	exprs := append([]expr.Any{load}, portKey(reg1, reg2)...)
+	return rule{"dnat to " + text + " . meta l4proto . th dport . meta mark map @endpoints", append(exprs,
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg3},
+		&expr.Lookup{SourceRegister: regWide, DestRegister: regWide, IsDestRegSet: true, SetName: string(Endpoints)},
+		translation(regWide, reg1))}
+}
+
+// translateSticky sends a client to the endpoint that it had, or to a drawn one.
+func translateSticky(node bool, n, seconds uint32) []rule {
+	return []rule{
+		setMark(noIndex),
+		recall(node),
+		join(notMark(noIndex), note(node, unix.NFT_DYNSET_OP_UPDATE, seconds)),
+		translateMarked(node),
+		draw(n),
+		note(node, dynsetDelete, seconds),
+		// Where there are more clients than the kernel shall remember, the rule ends here.
+		note(node, unix.NFT_DYNSET_OP_UPDATE, seconds),
+		translateMarked(node),
+	}
+}
+
+// policed goes to the chain for packets from or to pods that policies restrict.
+func policed(word string, offset uint32, set Set) rule {
+	return rule{"ip " + word + " vmap @" + string(set), []expr.Any{
+		network(offset, regWide),
+		&expr.Lookup{SourceRegister: regWide, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetName: string(set)},
+	}}
+}
+
+// markOfGroup puts the group of the pod into the mark.
+func markOfGroup(word string, offset uint32, groups Set) rule {
+	return rule{fmt.Sprintf("meta mark set ip %s map @%s", word, groups), []expr.Any{
+		network(offset, regWide),
+		&expr.Lookup{SourceRegister: regWide, DestRegister: regWide, IsDestRegSet: true, SetName: string(groups)},
+		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: regWide},
+	}}
+}
+
+// grouped matches where set holds the group in the mark, and with it what load loads behind it.
+func grouped(set Set, text string, load ...expr.Any) rule {
+	exprs := append([]expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: regWide}}, load...)
+	return rule{fmt.Sprintf("meta mark . %s @%s", text, set), append(exprs, &expr.Lookup{SourceRegister: regWide, SetName: string(set)})}
+}
+
+// isSet matches an address that a set holds.
+func isSet(word string, offset uint32, set Set) rule {
+	return rule{"ip " + word + " @" + string(set), []expr.Any{network(offset, regWide), &expr.Lookup{SourceRegister: regWide, SetName: string(set)}}}
 }
 
 func jump(chain string) rule {

@@ -64,7 +64,7 @@ func (f Frame) String() string {
 func (f Frame) chains() []chain {
 	nat, filter := nftables.ChainTypeNAT, nftables.ChainTypeFilter
 	toService, toExternal, toNodePort := lookupService(Services), lookupService(Externals), lookupNodePort()
-	return append(f.overlay(), []chain{
+	return append(append(f.overlay(), f.policies()...), []chain{
 		{name: "isolate", rules: f.isolate()},
 		{name: "host", rules: f.host()},
 		// The reverse path filter of the links does the same, unless somebody turns it off.
@@ -113,6 +113,7 @@ func (f Frame) forward() []rule {
 	}
 	// Clouds tell a machine's own secrets at a link-local address: pods are not the machine.
 	out = append(out, join(from(f.Cluster), to(linkLocal), refuse("admin-prohibited")))
+	out = append(out, f.police()...)
 	// What is not a pod reaches pods from the node itself only.
 	return append(out, join(notFrom(f.Cluster), to(f.Subnet), isNew(), notTranslated(), refuse("admin-prohibited")))
 }
@@ -174,8 +175,7 @@ func spreading(name string) (chain, error) {
 	case kind == "spread" && scan(numbers, "%d", &n) && n > 0:
 		return chain{name: name, rules: []rule{translate(node, n)}}, nil
 	case kind == "sticky" && scan(numbers, "%d-%d", &n, &seconds) && n > 0 && seconds > 0:
-		// The last rule is for when there are more clients than the kernel shall remember.
-		return chain{name: name, rules: []rule{translateAsBefore(node, seconds), translateAndLearn(node, n, seconds), translate(node, n)}}, nil
+		return chain{name: name, rules: translateSticky(node, n, seconds)}, nil
 	}
 	return chain{}, fmt.Errorf("chain %q: want spread-N or sticky-N-SECONDS", name)
 }

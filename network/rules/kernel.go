@@ -187,6 +187,7 @@ func (k *Kernel) set(name Set) *nftables.Set {
 	if l.isMap() {
 		s.DataType = nftables.MustConcatSetType(l.value...)
 	}
+	s.Interval = l.ranges
 	if l.learned > 0 {
 		s.Dynamic, s.HasTimeout, s.Size = true, true, l.learned
 	}
@@ -220,13 +221,13 @@ func (k *Kernel) send(c *nftables.Conn, changes map[Element]change) (err error) 
 			return err
 		}
 		if _, has := k.have[e]; has {
-			remove[e.Set] = append(remove[e.Set], nftables.SetElement{Key: el.Key})
+			remove[e.Set] = append(remove[e.Set], nftables.SetElement{Key: el.Key, KeyEnd: el.KeyEnd})
 		}
 		if !ch.wanted {
 			continue
 		}
 		add[e.Set] = append(add[e.Set], el)
-		if v := el.VerdictData; v != nil && !k.chains[v.Chain] && !slices.Contains(newChains, v.Chain) {
+		if v := el.VerdictData; v != nil && v.Kind == expr.VerdictGoto && !k.chains[v.Chain] && !slices.Contains(newChains, v.Chain) {
 			newChains = append(newChains, v.Chain)
 		}
 	}
@@ -275,21 +276,30 @@ func (k *Kernel) queue(c *nftables.Conn, remove, add map[Set][]nftables.SetEleme
 	return nil
 }
 
+// verdictKinds are the words before a chain.
+var verdictKinds = map[string]expr.VerdictKind{"goto": expr.VerdictGoto, "jump": expr.VerdictJump}
+
 func elementOf(e Element, value string) (nftables.SetElement, error) {
 	l, ok := layouts[e.Set]
 	if !ok {
 		return nftables.SetElement{}, fmt.Errorf("there is no set %q", e.Set)
 	}
-	key, err := encode(e.Key, l.key)
+	var out nftables.SetElement
+	var err error
+	if l.ranges {
+		out.Key, out.KeyEnd, err = encodeRange(e.Key, l.key)
+	} else {
+		out.Key, err = encode(e.Key, l.key)
+	}
 	if err != nil {
 		return nftables.SetElement{}, err
 	}
-	out := nftables.SetElement{Key: key}
 	if !l.isMap() || value == "" {
 		return out, nil
 	}
-	if target, isVerdict := strings.CutPrefix(value, "goto "); isVerdict {
-		out.VerdictData = &expr.Verdict{Kind: expr.VerdictGoto, Chain: target}
+	if l.value[0].Name == verdict.Name {
+		kind, target, _ := strings.Cut(value, " ")
+		out.VerdictData = &expr.Verdict{Kind: verdictKinds[kind], Chain: target}
 		return out, nil
 	}
 	out.Val, err = encode(value, l.value)

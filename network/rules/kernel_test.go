@@ -3,10 +3,13 @@ package rules
 import (
 	"fmt"
 	"net/netip"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/google/nftables"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -146,6 +149,27 @@ func TestKernelTakesManyInOneTransaction(t *testing.T) {
 	}
 	if want := len(frame("many").chains()); n != want {
 		t.Errorf("%d chains for 3000 pods, want the constant %d", n, want)
+	}
+}
+
+// What an administrator looks with must be able to read everything that we write.
+func TestNftReadsTheTable(t *testing.T) {
+	f := frame("readable")
+	f.Overlay, f.VNI, f.OverlayPort = "readable-vx", 1, 4789
+	k, tab := NewKernel(f), NewTable()
+	t.Cleanup(func() { k.Remove() })
+	fill(tab)
+	tab.Put("policies", OfPolicies("shop", []*networkingv1.NetworkPolicy{
+		policy(t, "p", `{podSelector: {}, ingress: [{from: [{podSelector: {}}, {ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: 80, endPort: 90}, {port: 99}]}], egress: [{}]}`)}, policyWorld(), numbers()))
+	mustSync(t, k, tab)
+	out, err := exec.Command("nft", "list", "table", "ip", "readable").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	for _, want := range []string{"sticky-2-60", "nodesticky", "meta mark . ip saddr", "192.0.2.0/24"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("nft does not show %q:\n%s", want, out)
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ func carried(netid uint32) uint32 {
 // processes speak from, which belong to no project. An invalid address is not known yet.
 func OfHost(gateway, address netip.Addr, own bool) Elements {
 	out := ofAddress(gateway, 0)
+	out[Element{Gateways, gateway.String()}] = ""
 	if address.Is4() && !own {
 		out[Element{Peers, address.String()}] = ""
 	}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
 )
 
 // read is what the kernel holds of the table; intact says that its constant part is as
@@ -97,14 +99,19 @@ func (k *Kernel) readElements(c *nftables.Conn, name Set, into Elements) error {
 	}
 	l := layouts[name]
 	for _, el := range elements {
-		key, err := decode(el.Key, l.key)
+		var key string
+		if l.ranges {
+			key, err = decodeRange(el.Key, el.KeyEnd, l.key)
+		} else {
+			key, err = decode(el.Key, l.key)
+		}
 		if err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
 		value := ""
 		switch {
 		case l.isMap() && l.value[0].Name == verdict.Name:
-			value = "goto " + verdictChain(el.Val)
+			value = verdictText(el.Val)
 		case l.isMap():
 			if value, err = decode(el.Val, l.value); err != nil {
 				return fmt.Errorf("set %s: %w", name, err)
@@ -115,23 +122,28 @@ func (k *Kernel) readElements(c *nftables.Conn, name Set, into Elements) error {
 	return nil
 }
 
-// verdictChain finds the chain in a verdict's attributes (each: length, type, data, on
-// four bytes), where it is the attribute NFTA_VERDICT_CHAIN.
-func verdictChain(b []byte) string {
-	const header, chainAttribute = 4, 2
+// verdictText is a verdict as "goto chain", from its attributes (each: length, type, data, on
+// four bytes).
+func verdictText(b []byte) string {
+	const header = 4
+	kind, chain := "", ""
 	for len(b) >= header {
 		n := int(binary.NativeEndian.Uint16(b))
 		if n < header || n > len(b) {
-			return ""
+			break
 		}
-		if binary.NativeEndian.Uint16(b[2:])&0x3fff == chainAttribute {
-			chain := b[header:n]
-			for len(chain) > 0 && chain[len(chain)-1] == 0 {
-				chain = chain[:len(chain)-1]
+		data := b[header:n]
+		switch binary.NativeEndian.Uint16(b[2:]) & 0x3fff {
+		case unix.NFTA_VERDICT_CODE:
+			for name, k := range verdictKinds {
+				if len(data) == 4 && int32(binary.BigEndian.Uint32(data)) == int32(k) {
+					kind = name
+				}
 			}
-			return string(chain)
+		case unix.NFTA_VERDICT_CHAIN:
+			chain = strings.TrimRight(string(data), "\x00")
 		}
 		b = b[min((n+3)&^3, len(b)):]
 	}
-	return ""
+	return kind + " " + chain
 }

@@ -27,6 +27,7 @@ func (w World) ready(p *Plan, c *corev1.Container) bool {
 	case corev1.PullNever:
 		if !image.Present {
 			p.wait(c.Name, "ErrImageNeverPull", "container image "+c.Image+" is not present with pull policy of Never")
+			p.again(lookForImage)
 		}
 		return image.Present
 	case corev1.PullAlways:
@@ -50,6 +51,10 @@ func (w World) ready(p *Plan, c *corev1.Container) bool {
 	}
 	return false
 }
+
+// lookForImage is how often it is looked whether somebody has loaded an image that is not to be
+// pulled: as often as a kubelet looks at its pods.
+const lookForImage = 10 * time.Second
 
 // pullPolicy is the container's, or what Kubernetes takes for it when it says nothing.
 func pullPolicy(c *corev1.Container) corev1.PullPolicy {

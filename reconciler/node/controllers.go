@@ -49,7 +49,7 @@ func Controllers(d Deps) []loop.Controller {
 		{
 			Name: "node-care", Workers: 2, Reconcile: c.reconcile,
 			Watches: []loop.Watch{
-				{List: &corev1.NodeList{}, Observer: nodesOf{c.index}},
+				{List: &corev1.NodeList{}, Observer: nodesOf{c.index, c}},
 				{List: &v1alpha1.NodeConfigList{}},
 				{List: &corev1.PodList{}, Observer: podsOf{c.index}, Keys: c.index.concerns},
 				{List: &policyv1.PodDisruptionBudgetList{}, Keys: func(client.Object) []loop.Key { return c.index.draining() }},
@@ -144,12 +144,16 @@ func (x *index) storm() bool {
 
 // nodesOf follows nodes, podsOf pods.
 type (
-	nodesOf struct{ *index }
-	podsOf  struct{ *index }
+	nodesOf struct {
+		*index
+		of *controller
+	}
+	podsOf struct{ *index }
 )
 
 // Listed implements loop.Observer.
 func (x nodesOf) Listed(objects []client.Object, _ string) {
+	x.of.wasDeaf()
 	x.mu.Lock()
 	clear(x.well)
 	x.mu.Unlock()

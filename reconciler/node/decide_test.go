@@ -132,3 +132,26 @@ func TestBudgets(t *testing.T) {
 		}
 	}
 }
+
+// TestSilenceIsCountedFromWhatWasHeard: neither the node's clock nor a time without live state counts.
+func TestSilenceIsCountedFromWhatWasHeard(t *testing.T) {
+	t.Parallel()
+	now := noon
+	c := &controller{Deps: Deps{Clock: func() time.Time { return now }, Grace: 40 * time.Second}, seen: map[string]sight{}}
+	n := read[corev1.Node](t, "{metadata: {name: n}, status: {conditions: [{type: Ready, status: 'True', lastHeartbeatTime: '2020-01-01T00:00:00Z'}]}}")
+	at := func(after, want time.Duration) {
+		t.Helper()
+		if now = noon.Add(after); c.silence(n) != want {
+			t.Errorf("after %s: silent for %s, want %s", after, c.silence(n), want)
+		}
+	}
+	at(0, 0)
+	at(30*time.Second, 30*time.Second)
+	n.Status.Conditions[0].LastHeartbeatTime.Time = time.Date(2020, 1, 1, 0, 0, 10, 0, time.UTC)
+	at(35*time.Second, 0)
+	at(65*time.Second, 30*time.Second)
+	now = noon.Add(time.Hour)
+	c.wasDeaf()
+	at(time.Hour, 0)
+	at(time.Hour+39*time.Second, 39*time.Second)
+}

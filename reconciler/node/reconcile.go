@@ -25,6 +25,9 @@ type controller struct {
 	mu    sync.Mutex
 	// seen is when a node's heartbeat was last seen to change, by this process' clock; guarded by mu
 	seen map[string]sight
+	// deaf is until when live state may not have taken heartbeats, or this process not have heard of
+	// them: silence is counted from there at the earliest; guarded by mu
+	deaf time.Time
 }
 
 type sight struct {
@@ -49,7 +52,11 @@ func (c *controller) care(ctx context.Context, name string) (loop.Result, error)
 		return loop.Result{}, err
 	}
 	n := &corev1.Node{}
+	began := c.Clock()
 	err := c.Client.Get(ctx, client.ObjectKey{Name: name}, n)
+	if c.Clock().Sub(began) > c.Grace/4 {
+		c.wasDeaf()
+	}
 	if apierrors.IsNotFound(err) {
 		return c.absent(ctx, name, &config)
 	}
@@ -92,7 +99,18 @@ func (c *controller) silence(n *corev1.Node) time.Duration {
 		c.seen[n.Name] = sight{beat, now}
 		return 0
 	}
+	if s.at.Before(c.deaf) {
+		return now.Sub(c.deaf)
+	}
 	return now.Sub(s.at)
+}
+
+// wasDeaf notes that up to now nothing may have been heard of nodes that do well: the watch was broken
+// or has just begun, or live state has been slow to answer.
+func (c *controller) wasDeaf() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf = c.Clock()
 }
 
 // lost writes that nobody knows how a node does.

@@ -54,7 +54,7 @@ func Controllers(d Deps) []loop.Controller {
 		s.writers = append(s.writers, loop.Key{Name: "writer-" + strconv.Itoa(i)})
 	}
 	c := loop.Controller{Name: "schedule", Workers: d.Writers, Reconcile: s.reconcile}
-	for _, f := range s.world.kinds() {
+	for _, f := range s.world.followers {
 		c.Watches = append(c.Watches, loop.Watch{List: f.list, Observer: f, Keys: func(client.Object) []loop.Key { return s.due() }})
 	}
 	return []loop.Controller{c}

@@ -63,7 +63,7 @@ func Explain(ctx context.Context, c client.Client, key loop.Key) (*Explanation, 
 		return nil, err
 	}
 	w := newWorld()
-	for _, f := range w.kinds() {
+	for _, f := range w.followers {
 		list := f.list.DeepCopyObject().(client.ObjectList)
 		if err := c.List(ctx, list); err != nil {
 			return nil, fmt.Errorf("read %s: %w", f.name, err)

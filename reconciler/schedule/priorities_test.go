@@ -93,7 +93,7 @@ func TestNoNodeIsEverOvercommitted(t *testing.T) {
 		w := worldOf(node(t, "a", ""), node(t, "b", "{status: {allocatable: {pods: '40', cpu: '3'}}}"), node(t, "c", "{status: {allocatable: {pods: '40', example.com/gpu: '2'}}}"))
 		var s scratch
 		there := map[string]*corev1.Pod{}
-		f := w.kinds()[0]
+		f := w.followers[0]
 		for i := range 400 {
 			switch r.IntN(4) {
 			case 0, 1:

@@ -48,6 +48,8 @@ type world struct {
 	policy       *policy
 
 	queue *queue
+
+	followers []follower
 }
 
 func newWorld() *world {
@@ -58,6 +60,7 @@ func newWorld() *world {
 		queue: newQueue(),
 	}
 	w.policy = compile(nil)
+	w.followers = w.kinds()
 	return w
 }
 
@@ -116,8 +119,8 @@ func (f follower) Lost() {
 
 // complete says that every kind is known and followed.
 func (w *world) complete() bool {
-	for _, f := range w.kinds() {
-		if !w.open[f.name] {
+	for i := range w.followers {
+		if !w.open[w.followers[i].name] {
 			return false
 		}
 	}

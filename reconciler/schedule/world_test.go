@@ -19,7 +19,7 @@ import (
 // worldOf knows these objects and no others.
 func worldOf(objects ...client.Object) *world {
 	w := newWorld()
-	for _, f := range w.kinds() {
+	for _, f := range w.followers {
 		var mine []client.Object
 		for _, o := range objects {
 			if kind := strings.TrimSuffix(fmt.Sprintf("%T", f.list), "List"); fmt.Sprintf("%T", o) == kind {

@@ -76,6 +76,7 @@ func (d *Dashboard) Register(r gin.IRouter) {
 	}
 	d.registerLogs(r)
 	d.registerMetrics(r)
+	d.registerPortForward(r)
 	d.registerReviews(r)
 	d.registerPages(r)
 }

@@ -12,7 +12,7 @@ const DefaultServer = "http://127.0.0.1:7080"
 
 // Commands are the commands that read, of the group "read".
 func Commands() []*cobra.Command {
-	all := []*cobra.Command{getCommand(), describeCommand(), eventsCommand(), logsCommand(), topCommand(), statusCommand(), parametersCommand(), historyCommand(), traceCommand(), waitCommand()}
+	all := []*cobra.Command{getCommand(), describeCommand(), eventsCommand(), logsCommand(), topCommand(), portForwardCommand(), statusCommand(), parametersCommand(), historyCommand(), traceCommand(), waitCommand()}
 	for _, cmd := range all {
 		cmd.GroupID = "read"
 		run := cmd.RunE

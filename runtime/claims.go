@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
@@ -108,6 +110,21 @@ func older(a, b *corev1.Pod) bool {
 		return a.UID < b.UID
 	}
 	return a.CreationTimestamp.Before(&b.CreationTimestamp)
+}
+
+// lostMounts says whether volumes of a pod that were mounted no longer are, as after a restart of the
+// machine. A container that was made before would write what is to last into the agent's own files.
+func (a *Agent) lostMounts(key types.NamespacedName, pod *corev1.Pod) (bool, error) {
+	for _, v := range pod.Spec.Volumes {
+		if v.PersistentVolumeClaim == nil && v.Secret == nil {
+			continue
+		}
+		mounted, err := mounts.At(filepath.Join(a.files.dir(key, pod.UID), "volumes", v.Name))
+		if err != nil || !mounted {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // mountVolume mounts what a volume holds at path.

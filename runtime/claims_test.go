@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/runtime/mounts"
@@ -138,5 +139,34 @@ func TestNFSOptions(t *testing.T) {
 		if got := nfsDevice(&corev1.NFSVolumeSource{Server: server, Path: "/x"}); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+	}
+}
+
+func TestMountsThatAreLostAreNoticed(t *testing.T) {
+	t.Parallel()
+	dir, data := t.TempDir(), t.TempDir()
+	t.Cleanup(func() {
+		if err := mounts.UndoBelow(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	a, key := &Agent{files: files{dir}}, types.NamespacedName{Namespace: "shop", Name: "db"}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "db", UID: "u1"}}
+	pod.Spec.Volumes = []corev1.Volume{
+		{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+		{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}},
+	}
+	at := filepath.Join(a.files.dir(key, pod.UID), "volumes", "data")
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if lost, err := a.lostMounts(key, pod); err != nil || !lost {
+		t.Errorf("not mounted: %v, %v", lost, err)
+	}
+	if err := bind(data, at); err != nil {
+		t.Fatal(err)
+	}
+	if lost, err := a.lostMounts(key, pod); err != nil || lost {
+		t.Errorf("mounted: %v, %v", lost, err)
 	}
 }

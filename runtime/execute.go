@@ -53,6 +53,13 @@ func (a *Agent) execute(ctx context.Context, key loop.Key, w World, act Action) 
 		defer a.starting.Release(1)
 		return a.startContainer(ctx, key, w, act)
 	case ResumeContainer:
+		lost, err := a.lostMounts(key, w.Pod)
+		if err != nil {
+			return err
+		}
+		if lost {
+			return a.removeContainer(ctx, act.ID) // and it is made anew
+		}
 		return a.resume(ctx, w.Pod, act.ID, act.Name)
 	case StopContainer:
 		a.stopContainer(key, w, act)

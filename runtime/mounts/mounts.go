@@ -4,13 +4,23 @@ package mounts
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
 
-// Below lists the mount points below dir, the innermost first. dir itself is not among them.
+// Below lists the mount points below dir, the innermost first. dir itself is not among them. The
+// kernel knows no links: what is reached through one is found all the same.
 func Below(dir string) ([]string, error) {
+	dir, err := filepath.EvalSymlinks(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	points, err := points()
 	if err != nil {
 		return nil, err
@@ -26,6 +36,13 @@ func Below(dir string) ([]string, error) {
 
 // At says whether something is mounted at path.
 func At(path string) (bool, error) {
+	path, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
 	points, err := points()
 	for _, p := range points {
 		if p == path {
@@ -60,14 +77,14 @@ func UndoBelow(dir string) error {
 	return nil
 }
 
-// points reads the fifth field of mountinfo, in which blanks and backslashes are
+// points reads the fifth field of mountinfo, in which blanks, number signs and backslashes are
 // written in octal (proc_pid_mountinfo(5)).
 func points() ([]string, error) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
-	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\043`, "#", `\134`, `\`)
 	var all []string
 	for line := range strings.Lines(string(b)) {
 		if f := strings.Fields(line); len(f) > 4 {

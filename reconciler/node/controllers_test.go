@@ -243,3 +243,36 @@ func TestADrainHonoursBudgets(t *testing.T) {
 		t.Error("pods of DaemonSets stay")
 	}
 }
+
+// TestANodeGetsWhatGitWantsOfIt also where it joins after the commit, and loses what leaves git.
+func TestANodeGetsWhatGitWantsOfIt(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	config := l.config("n1", v1alpha1.NodeConfigSpec{Labels: map[string]string{"zone": "a"}, Unschedulable: true, Taints: []corev1.Taint{{Key: "only", Value: "db", Effect: corev1.TaintEffectNoSchedule}}})
+	reason := func() string {
+		must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
+		if c := meta.FindStatusCondition(config.Status.Conditions, v1alpha1.NodeConfigReady); c != nil {
+			return c.Reason
+		}
+		return ""
+	}
+	eventually(t, "it says that there is no such node", func() bool { return reason() == "NoSuchNode" })
+	l.node("n1")
+	get := func() *corev1.Node {
+		var n corev1.Node
+		must(t, l.c.Get(t.Context(), client.ObjectKey{Name: "n1"}, &n))
+		return &n
+	}
+	eventually(t, "the node has it", func() bool {
+		n := get()
+		return n.Labels["zone"] == "a" && n.Spec.Unschedulable && len(n.Spec.Taints) == 1 && reason() == "Applied"
+	})
+	must(t, l.c.Delete(t.Context(), config))
+	eventually(t, "the node has it no more", func() bool {
+		n := get()
+		return n.Labels["zone"] == "" && !n.Spec.Unschedulable && len(n.Spec.Taints) == 0 && n.Annotations[node.GivenLabels] == ""
+	})
+	if l.ready("n1") != corev1.ConditionTrue {
+		t.Error("what the node reports is its own")
+	}
+}

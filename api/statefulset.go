@@ -12,6 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
+// AnnotationSet names, on a PersistentVolumeClaim, the StatefulSet that made it. A claim
+// outlives its pod and, unless the set says otherwise, the set: no owner reference says so.
+const AnnotationSet = "slipway.dev/statefulset"
+
 func defaultStatefulSet(set *appsv1.StatefulSet) {
 	s := &set.Spec
 	setPointer(&s.Replicas, 1)

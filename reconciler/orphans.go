@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	kappsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -106,6 +107,9 @@ func (f *orphanage) read(ctx context.Context, suspect inventoryRef) (*unstructur
 	if kind, _, _ := unstructured.NestedString(o.Object, "type"); !claimed || kind == string(corev1.SecretTypeServiceAccountToken) {
 		return nil, nil
 	}
+	if made, err := f.madeBySet(ctx, o); made || err != nil {
+		return nil, err
+	}
 	if owner != (types.NamespacedName{}) {
 		var app v1alpha1.Application
 		if err := f.client.Get(ctx, owner, &app); err == nil || !apierrors.IsNotFound(err) {
@@ -113,6 +117,18 @@ func (f *orphanage) read(ctx context.Context, suspect inventoryRef) (*unstructur
 		}
 	}
 	return o, nil
+}
+
+// madeBySet says that an object is the claim of a StatefulSet that is there. One that
+// outlived its set holds data that nobody uses.
+func (f *orphanage) madeBySet(ctx context.Context, o client.Object) (bool, error) {
+	name := o.GetAnnotations()[api.AnnotationSet]
+	if name == "" {
+		return false, nil
+	}
+	var set kappsv1.StatefulSet
+	err := f.client.Get(ctx, client.ObjectKey{Namespace: o.GetNamespace(), Name: name}, &set)
+	return err == nil, client.IgnoreNotFound(err)
 }
 
 // claimOf says which Application answers for an object, the empty name for none; false:

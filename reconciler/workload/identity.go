@@ -8,6 +8,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"slipway.dev/slipway/api"
 )
 
 // pod makes the pod of a number: its name, host name, claims and revision follow from it.
@@ -55,6 +57,7 @@ func claimsOf(set *appsv1.StatefulSet, pod string) []*corev1.PersistentVolumeCla
 		}
 		maps.Copy(labels, set.Spec.Selector.MatchLabels)
 		c.Labels, c.Status = labels, corev1.PersistentVolumeClaimStatus{}
+		c.Annotations = with(c.Annotations, api.AnnotationSet, set.Name)
 		out = append(out, c)
 	}
 	return out

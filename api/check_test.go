@@ -192,6 +192,7 @@ var bad = []struct {
 	{"Project", "name: shop-dev", "name: openshift-infra", []string{"metadata.name"}},
 	{"Project", "name: shop-dev", "name: kube", []string{"metadata.name"}},
 	{"Project", "name: shop-dev", "name: shop-dev, annotations: {slipway.dev/netid: '0'}", []string{"metadata.annotations[slipway.dev/netid]"}},
+	{"Pod", "name: p,", "name: p, annotations: {slipway.dev/links: '3306=db'},", []string{"metadata.annotations[slipway.dev/links]"}},
 	{"NetworkPolicy", "except: [10.1.0.0/16]", "except: [11.0.0.0/8]", []string{"spec.ingress[0].from[0].ipBlock.except[0]"}},
 	{"NetworkPolicy", "cidr: 10.0.0.0/8", "cidr: 10.0.0.0", []string{"spec.ingress[0].from[0].ipBlock.cidr"}},
 	{"NetworkPolicy", "{ipBlock:", "{podSelector: {}, ipBlock:", []string{"spec.ingress[0].from[0]"}},

@@ -38,7 +38,7 @@ func defaultPodSpec(s *corev1.PodSpec) {
 }
 
 func validatePod(p *corev1.Pod) field.ErrorList {
-	return validatePodSpec(&p.Spec, nil, field.NewPath("spec"))
+	return append(validatePodSpec(&p.Spec, nil, field.NewPath("spec")), validateLinks(p.Annotations, field.NewPath("metadata"))...)
 }
 
 // validatePodSpec checks a pod, or the pod of a template. Containers in imageless may
@@ -107,6 +107,7 @@ func validatePodIsolation(s *corev1.PodSpec, p *field.Path) field.ErrorList {
 func validatePodTemplate(t *corev1.PodTemplateSpec, imageless map[string]bool, p *field.Path) field.ErrorList {
 	errs := metav1validation.ValidateLabels(t.Labels, p.Child("metadata", "labels"))
 	errs = append(errs, validateAnnotations(t.Annotations, p.Child("metadata", "annotations"))...)
+	errs = append(errs, validateLinks(t.Annotations, p.Child("metadata"))...)
 	return append(errs, validatePodSpec(&t.Spec, imageless, p.Child("spec"))...)
 }
 

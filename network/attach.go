@@ -47,6 +47,10 @@ func (d *Driver) Attach(ctx context.Context, pod types.NamespacedName, sandboxPI
 	if err := d.leases.put(pod, l); err != nil {
 		return netip.Addr{}, fmt.Errorf("attach pod %s: %w", pod, err)
 	}
+	d.wishes.forgetSandbox(pod)
+	if err := d.linkPod(pod); err != nil {
+		return netip.Addr{}, fmt.Errorf("attach pod %s: %w", pod, err)
+	}
 	return l.Address, nil
 }
 

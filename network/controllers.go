@@ -2,8 +2,10 @@ package network
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
+	"slices"
 
 	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
@@ -83,6 +85,9 @@ func (d *Driver) prime(ctx context.Context) error {
 		return err
 	}
 	d.records.Ready()
+	if err := d.linkPods(slices.Collect(maps.Keys(d.wishes.of))); err != nil {
+		d.Log.Warn("links of pods are not as they should be", "error", err)
+	}
 	return nil
 }
 
@@ -139,7 +144,7 @@ func (d *Driver) reconcileService(ctx context.Context, name key) (loop.Result, e
 	before := d.table.Of(owner)
 	d.table.Put(owner, now)
 	maps.Copy(d.lost, lostWays(before, now))
-	return loop.Result{}, d.sync()
+	return loop.Result{}, errors.Join(d.sync(), d.linkPods(d.wishes.askers(name)))
 }
 
 // ready says whether rules may be made now.
@@ -161,7 +166,7 @@ func (d *Driver) reconcilePod(ctx context.Context, name key) (loop.Result, error
 		return loop.Result{}, err
 	}
 	d.placeRemote(name, pod)
-	return loop.Result{}, d.sync()
+	return loop.Result{}, errors.Join(d.sync(), d.linkPod(name))
 }
 
 func (d *Driver) reconcileProject(ctx context.Context, name key) (loop.Result, error) {
@@ -182,6 +187,9 @@ func (d *Driver) reconcileProject(ctx context.Context, name key) (loop.Result, e
 // say what is true.
 func (d *Driver) placeRemote(name key, pod *corev1.Pod) {
 	d.police.describe(name, pod)
+	if err := d.wishes.wish(name, pod); err != nil {
+		d.Log.Warn("a pod's links are not made", "pod", name.String(), "error", err)
+	}
 	if _, here := d.leases.of(name); here {
 		return
 	}

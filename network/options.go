@@ -118,7 +118,8 @@ type Driver struct {
 	server     *dns.Server     //
 	primed     bool            // everything in live state was read once
 	tenancy    *tenancy        //
-	police     *police         //
+	police     *police         // policies and whom they select
+	wishes     *wishes         // links that pods ask for
 	hosts      map[string]host // nodes, by name
 	overlayMTU int             // of the link to the other nodes; 0: there is none
 	fitted     int             // the MTU that all pods have; 0: unknown
@@ -135,7 +136,7 @@ func New(o Options) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{Options: o, table: rules.NewTable(), records: dns.NewRecords(o.ClusterNetwork, o.ServiceNetwork),
-		wake: make(chan key, 1), tenancy: newTenancy(), police: newPolice(), hosts: map[string]host{}, lost: map[way]bool{}}
+		wake: make(chan key, 1), tenancy: newTenancy(), police: newPolice(), wishes: newWishes(), hosts: map[string]host{}, lost: map[way]bool{}}
 	if d.Subnet == nil {
 		d.Subnet = d.assignedSubnet
 	}

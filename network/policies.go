@@ -51,14 +51,15 @@ func (d *Driver) primePolicies(ctx context.Context) error {
 	return nil
 }
 
-// describe reads a pod whose labels decide what it may reach before it is connected.
+// describe reads a pod before it is connected: its labels decide what it may reach.
 func (d *Driver) describe(ctx context.Context, name types.NamespacedName) error {
-	if !d.police.mustDescribe(name) {
-		return nil
-	}
 	pod, err := get[corev1.Pod](ctx, d.Client, name)
 	if err == nil && pod != nil {
 		d.police.describe(name, pod)
+		err = d.wishes.wish(name, pod)
+	}
+	if err != nil && !d.police.mustDescribe(name) {
+		return nil // nothing depends on what is in it, or it is known already
 	}
 	return err
 }

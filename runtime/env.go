@@ -33,6 +33,11 @@ func (s surroundings) environment(ctx context.Context, c *corev1.Container) ([]s
 		}
 		maps.Copy(values, serviceVariables(services.Items))
 	}
+	links, err := s.linkVariables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(values, links)
 	for i, from := range c.EnvFrom {
 		data, err := s.source(ctx, from)
 		if err != nil {

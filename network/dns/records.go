@@ -72,6 +72,13 @@ func (r *Records) PutEndpoints(name types.NamespacedName, e *corev1.Endpoints) {
 	r.index(name, addressesOfService(r.services[name]))
 }
 
+// Service is a service that was put; nil: there is none. It must not be changed.
+func (r *Records) Service(name types.NamespacedName) *corev1.Service {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.services[name]
+}
+
 func (r *Records) learn(name types.NamespacedName, addresses []netip.Addr) {
 	r.projects[name.Namespace]++
 	r.index(name, addresses)

@@ -60,7 +60,7 @@ local strategy(name, from, more) = { type: name, [std.asciiLower(name) + 'Strate
   labels(labels):: { metadata+: { labels+: labels } },
   annotations(annotations):: { metadata+: { annotations+: annotations } },
 
-  // Mixins for what has a pod template: DeploymentConfig, ReplicationController, Job.
+  // Mixins for what has a pod template: DeploymentConfig, Deployment, StatefulSet, Job, and so on.
 
   // eachContainer: lays an object over every container.
   eachContainer(more):: { spec+: { template+: { spec+: { containers: [c + more for c in super.containers] } } } },
@@ -187,11 +187,64 @@ local strategy(name, from, more) = { type: name, [std.asciiLower(name) + 'Strate
     metadata+: { labels: { app: name } },
     spec: { containers: [$.container(name, image, ports, env, command, args)] },
   },
+  local workload(kind, name, image, ports, env, command, args) = object('apps/v1', kind, name) + {
+    metadata+: { labels: { app: name } },
+    spec: {
+      selector: { matchLabels: { app: name } },
+      template: { metadata: { labels: { app: name } }, spec: { containers: [$.container(name, image, ports, env, command, args)] } },
+    },
+  },
+  // deployment, replicaSet, statefulSet and daemonSet: of apps/v1; image is an external image, or
+  // what lockedImage says.
+  deployment(name, image, replicas=1, ports=[], env={}, command=null, args=null)::
+    workload('Deployment', name, image, ports, env, command, args) + { spec+: { replicas: replicas } },
+  replicaSet(name, image, replicas=1, ports=[], env={}, command=null, args=null)::
+    workload('ReplicaSet', name, image, ports, env, command, args) + { spec+: { replicas: replicas } },
+  // statefulSet: claims maps the name of a volume to how large it is; mount it with eachContainer.
+  statefulSet(name, image, replicas=1, ports=[], env={}, command=null, args=null, service=name, claims={})::
+    workload('StatefulSet', name, image, ports, env, command, args) + {
+      spec+: { replicas: replicas, serviceName: service } + some({
+        volumeClaimTemplates: [{ metadata: { name: c }, spec: $.persistentVolumeClaim(c, claims[c]).spec } for c in std.objectFields(claims)],
+      }),
+    },
+  daemonSet(name, image, ports=[], env={}, command=null, args=null):: workload('DaemonSet', name, image, ports, env, command, args),
+  // horizontalPodAutoscaler: of a workload, by the percentage of the CPU that its pods ask for.
+  horizontalPodAutoscaler(name, of, max, min=1, cpu=80):: object('autoscaling/v2', 'HorizontalPodAutoscaler', name) + {
+    spec: {
+      scaleTargetRef: { apiVersion: of.apiVersion, kind: of.kind, name: of.metadata.name },
+      minReplicas: min,
+      maxReplicas: max,
+      metrics: [{ type: 'Resource', resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: cpu } } }],
+    },
+  },
+  // podDisruptionBudget: minAvailable or maxUnavailable is a number or a percentage.
+  podDisruptionBudget(name, minAvailable=null, maxUnavailable=null, selector={ app: name }):: object('policy/v1', 'PodDisruptionBudget', name) + {
+    spec: { selector: { matchLabels: selector } } + some({ minAvailable: minAvailable, maxUnavailable: maxUnavailable }),
+  },
+  priorityClass(name, value):: object('scheduling.k8s.io/v1', 'PriorityClass', name) + { value: value },
   job(name, image, command=null, args=null, env={}):: object('batch/v1', 'Job', name) + {
     spec: { template: { spec: { restartPolicy: 'Never', containers: [$.container(name, image, [], env, command, args)] } } },
   },
   cronJob(name, schedule, image, command=null, args=null, env={}):: object('batch/v1', 'CronJob', name) + {
     spec: { schedule: schedule, jobTemplate: { spec: $.job(name, image, command, args, env).spec } },
+  },
+
+  // The network.
+
+  // networkPolicy: of the pods with these labels; ingress and egress are lists of rules, and
+  // null leaves that direction open.
+  networkPolicy(name, selector={}, ingress=null, egress=null):: object('networking.k8s.io/v1', 'NetworkPolicy', name) + {
+    spec: {
+      podSelector: some({ matchLabels: selector }),
+      policyTypes: (if ingress == null then [] else ['Ingress']) + (if egress == null then [] else ['Egress']),
+    } + (if ingress == null then {} else { ingress: ingress }) + (if egress == null then {} else { egress: egress }),
+  },
+  // egressNetworkPolicy: rules are [allow|deny, network or DNS name] in their order.
+  egressNetworkPolicy(name, rules):: object('network.openshift.io/v1', 'EgressNetworkPolicy', name) + {
+    spec: { egress: [
+      { type: if r[0] == 'allow' then 'Allow' else 'Deny', to: if std.member(r[1], '/') then { cidrSelector: r[1] } else { dnsName: r[1] } }
+      for r in rules
+    ] },
   },
 
   // The edge.
@@ -212,6 +265,10 @@ local strategy(name, from, more) = { type: name, [std.asciiLower(name) + 'Strate
 
   // Slipway's own kinds.
 
+  // nodeConfig: of the node of that name.
+  nodeConfig(name, labels={}, taints=[], unschedulable=false, drain=false):: object('slipway.dev/v1alpha1', 'NodeConfig', name) + {
+    spec: some({ labels: labels, taints: taints }) + (if unschedulable then { unschedulable: true } else {}) + (if drain then { drain: true } else {}),
+  },
   gitRepository(name, url, branch='main', interval=null, secret=null):: object('slipway.dev/v1alpha1', 'GitRepository', name) + {
     spec: { url: url, ref: { branch: branch } } + some({ interval: interval }) + (if secret == null then {} else { secretRef: { name: secret } }),
   },

@@ -31,8 +31,19 @@ local s = import 'slipway.libsonnet';
     s.deploymentConfig('external', image='registry.example.com/team/app:1') + s.recreate,
     s.replicationController('old', 'registry.example.com/team/app:1', ports=[80]),
     s.pod('one', 'registry.example.com/team/app:1', command=['sh']),
+    s.deployment('api', 'registry.example.com/team/api:1', replicas=2, ports=[8080]) + s.readiness('/', 8080),
+    s.replicaSet('few', 'registry.example.com/team/app:1'),
+    s.statefulSet('database', 'registry.example.com/team/db:1', ports=[5432], claims={ data: '1Gi' }),
+    s.daemonSet('agent', 'registry.example.com/team/agent:1'),
+    s.horizontalPodAutoscaler('api', s.deployment('api', ''), 5, min=2),
+    s.podDisruptionBudget('api', minAvailable=1),
+    s.priorityClass('urgent', 1000),
     s.job('migrate', 'registry.example.com/team/app:1', args=['migrate']),
     s.cronJob('nightly', '0 3 * * *', 'registry.example.com/team/app:1'),
+  ],
+  network: [
+    s.networkPolicy('only-frontend', { app: 'backend' }, ingress=[{ from: [{ podSelector: { matchLabels: { app: 'frontend' } } }] }]),
+    s.egressNetworkPolicy('outside', [['allow', 'git.example.com'], ['deny', '0.0.0.0/0']]),
   ],
   edge: [
     s.service('frontend', 8080),
@@ -40,6 +51,7 @@ local s = import 'slipway.libsonnet';
     s.route('frontend', host='shop.example.com', tls='edge'),
   ],
   own: [
+    s.nodeConfig('node-1', labels={ disk: 'fast' }, drain=true),
     s.gitRepository('config', 'http://git.example.com/config.git', interval='30s', secret='git'),
     s.application('shop', 'projects/shop', project='shop', parameters={ replicas: '2' }, source='config', dependsOn=['base']),
     s.promotion('live', from='shop-dev', on='app', write='config', semver='>=1.0.0'),

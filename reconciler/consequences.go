@@ -99,6 +99,8 @@ func consequences(s Step, pods []corev1.Pod) []string {
 		if s.Action == Create && hasConfigChange(s.desired) {
 			return []string{"starts the first build of " + s.desired.GetName()}
 		}
+	case "Job", "CronJob":
+		return jobConsequences(s)
 	case "PersistentVolumeClaim":
 		if s.Action == Prune || s.Action == Replace {
 			return []string{"releases volume claim " + s.desired.GetName() + ": its data may be lost"}
@@ -119,6 +121,24 @@ func consequences(s Step, pods []corev1.Pod) []string {
 		if s.Action == Prune {
 			return []string{"deletes everything that application " + s.desired.GetName() + " made"}
 		}
+	}
+	return nil
+}
+
+func jobConsequences(s Step) []string {
+	name, suspended := s.desired.GetName(), false
+	if v, _, _ := unstructured.NestedBool(s.desired.Object, "spec", "suspend"); v {
+		suspended = true
+	}
+	switch job := s.desired.GetKind() == "Job"; {
+	case job && s.Action == Create && !suspended:
+		return []string{"runs job " + name}
+	case job && s.Action == Replace && !suspended:
+		return []string{"deletes job " + name + " with its pods, and runs it anew"}
+	case job && (s.Action == Prune || s.Action == Replace):
+		return []string{"deletes job " + name + " with its pods"}
+	case s.Action == Prune, s.Action == Replace:
+		return []string{"deletes the jobs of cron job " + name + ", those that run too"}
 	}
 	return nil
 }

@@ -346,3 +346,68 @@ func TestNoRunIsStartedTwice(t *testing.T) {
 		t.Errorf("%d runs of %d minutes", len(counted.made), minutes)
 	}
 }
+
+// forgetful cannot write the status of a CronJob, as a process that dies each time before it does.
+type forgetful struct {
+	client.Client
+	mu   sync.Mutex
+	cure bool
+}
+
+func (f *forgetful) Status() client.SubResourceWriter {
+	return forgetfulStatus{f.Client.Status(), f}
+}
+
+type forgetfulStatus struct {
+	client.SubResourceWriter
+	f *forgetful
+}
+
+func (s forgetfulStatus) Update(ctx context.Context, o client.Object, opts ...client.SubResourceUpdateOption) error {
+	s.f.mu.Lock()
+	cured := s.f.cure
+	s.f.mu.Unlock()
+	if _, ok := o.(*batchv1.CronJob); ok && !cured {
+		return errDied
+	}
+	return s.SubResourceWriter.Update(ctx, o, opts...)
+}
+
+// TestARunStaysUntilItIsNoted: a run whose time to live is over, and that no history keeps, is not
+// removed while the CronJob does not know that it was started. It would be started again.
+func TestARunStaysUntilItIsNoted(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	counted := &counting{Client: c, made: map[string]int{}}
+	over := &forgetful{Client: counted}
+	cron := newCron("minutely", "* * * * *")
+	none := int32(0)
+	cron.Spec.SuccessfulJobsHistoryLimit, cron.Spec.JobTemplate.Spec.TTLSecondsAfterFinished = &none, &none
+	must(t, c.Create(ctx, cron))
+	start(t, c, job.Deps{Client: over, Clock: func() time.Time { return cron.CreationTimestamp.Add(time.Minute) }})
+	runs := func() []batchv1.Job {
+		var list batchv1.JobList
+		must(t, c.List(ctx, &list))
+		return list.Items
+	}
+	eventually(t, "its run is complete", func() bool {
+		end(t, c, corev1.PodSucceeded)
+		all := runs()
+		return len(all) == 1 && is(&all[0], batchv1.JobComplete)
+	})
+	time.Sleep(500 * time.Millisecond)
+	if len(runs()) != 1 {
+		t.Error("the run is gone")
+	}
+	over.mu.Lock()
+	over.cure = true
+	over.mu.Unlock()
+	eventually(t, "it goes when it is noted", func() bool { return len(runs()) == 0 })
+	counted.mu.Lock()
+	defer counted.mu.Unlock()
+	for name, n := range counted.made {
+		if n != 1 {
+			t.Errorf("run %s was started %d times", name, n)
+		}
+	}
+}

@@ -92,7 +92,10 @@ func TestApps(t *testing.T) {
 	u.says("get deploy,sts,ds -n hello", "deployment.apps/web", "2/2", "statefulset.apps/db", "daemonset.apps/agent")
 	u.says("get rs,controllerrevisions -n hello", "replicaset.apps/web-", "controllerrevision.apps/db-", "controllerrevision.apps/agent-")
 	u.says("logs db-1 -n hello", "I am db-1 of one")
-	u.says("status", "No problems.")
+	u.says("logs deploy/web -n hello --tail 1")
+	u.says("logs sts/db -n hello", "I am db-")
+	u.says("logs ds/agent -n hello", "one\n")
+	u.says("status", "hello/deployment/web", "hello/statefulset/db", "hello/daemonset/agent", "No problems.")
 
 	failed := u.load("web-hello.localhost")
 	for i, greeting := range []string{"two", "three", "one"} {

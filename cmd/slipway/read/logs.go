@@ -8,13 +8,16 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	appsv1 "github.com/openshift/api/apps/v1"
 	buildv1 "github.com/openshift/api/build/v1"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"slipway.dev/slipway/api"
 )
@@ -30,12 +33,13 @@ type logReader struct {
 func logsCommand() *cobra.Command {
 	l := &logReader{}
 	cmd := &cobra.Command{
-		Use:   "logs POD | build/NAME | bc/NAME | dc/NAME",
+		Use:   "logs POD | build/NAME | bc/NAME | dc/NAME | deploy/NAME",
 		Short: "Show what a container or a build wrote",
 		Long: `Show what a container or a build wrote.
 
 bc/NAME is the newest build of a BuildConfig; dc/NAME is one pod of the latest deployment
-of a DeploymentConfig, a ready one if there is one.`,
+of a DeploymentConfig, and deploy/NAME, rs/NAME, sts/NAME, ds/NAME or job/NAME one pod of those,
+a ready one if there is one.`,
 		Args: cobra.RangeArgs(1, 2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			k, err := kind("pods")
@@ -156,8 +160,15 @@ func (l *logReader) source(ctx context.Context, k api.Kind, name string) (api.Ki
 		}
 		name, err := l.deployedPod(ctx, pods, project, name, version)
 		return pods, project, name, err
+	case "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job":
+		pods, err := kind("pods")
+		if err != nil {
+			return k, "", "", err
+		}
+		name, err := l.selectedPod(ctx, pods, o)
+		return pods, project, name, err
 	}
-	return k, "", "", fmt.Errorf("%s/%s: only pods, builds, build and deployment configs have logs", label(k), name)
+	return k, "", "", fmt.Errorf("%s/%s: only pods, builds, and what keeps or runs them have logs", label(k), name)
 }
 
 func (l *logReader) newestBuild(ctx context.Context, builds api.Kind, project, config string) (string, error) {
@@ -190,12 +201,37 @@ func (l *logReader) deployedPod(ctx context.Context, pods api.Kind, project, con
 	if len(list.Items) == 0 {
 		return "", fmt.Errorf("deployment %s-%d of project %s has no pods", config, version, project)
 	}
-	for _, p := range list.Items {
+	return readyFirst(list.Items), nil
+}
+
+// selectedPod is a pod of what has a label selector.
+func (l *logReader) selectedPod(ctx context.Context, pods api.Kind, o *unstructured.Unstructured) (string, error) {
+	plain, _, err := unstructured.NestedMap(o.Object, "spec", "selector")
+	var selector metav1.LabelSelector
+	if err == nil {
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(plain, &selector)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s %s/%s: spec.selector: %w", o.GetKind(), o.GetNamespace(), o.GetName(), err)
+	}
+	var list corev1.PodList
+	if err := l.object(ctx, path(pods, o.GetNamespace(), ""), url.Values{"labelSelector": {metav1.FormatLabelSelector(&selector)}}, &list); err != nil {
+		return "", err
+	}
+	if len(list.Items) == 0 {
+		return "", fmt.Errorf("%s %s/%s has no pods", strings.ToLower(o.GetKind()), o.GetNamespace(), o.GetName())
+	}
+	return readyFirst(list.Items), nil
+}
+
+// readyFirst names a pod that is ready, or else the first.
+func readyFirst(all []corev1.Pod) string {
+	for _, p := range all {
 		for _, c := range p.Status.Conditions {
 			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-				return p.Name, nil
+				return p.Name
 			}
 		}
 	}
-	return list.Items[0].Name, nil
+	return all[0].Name
 }

@@ -22,6 +22,7 @@ import (
 type overview struct {
 	applications v1alpha1.ApplicationList
 	deployments  appsv1.DeploymentConfigList
+	workloads    workloads
 	builds       buildv1.BuildList
 	pods         corev1.PodList
 }
@@ -48,6 +49,7 @@ func (s *scope) overview(ctx context.Context) (*overview, error) {
 	var o overview
 	for word, into := range map[string]any{
 		"applications": &o.applications, "deploymentconfigs": &o.deployments, "builds": &o.builds, "pods": &o.pods,
+		"deployments": &o.workloads.deployments, "statefulsets": &o.workloads.sets, "daemonsets": &o.workloads.daemons,
 	} {
 		k, err := kind(word)
 		if err != nil {
@@ -153,7 +155,7 @@ func (o *overview) deploymentRows() [][]string {
 			d.Namespace + "/" + d.Name, fmt.Sprintf("%d/%d", d.Status.ReadyReplicas, d.Spec.Replicas), strconv.FormatInt(d.Status.LatestVersion, 10), status,
 		})
 	}
-	return rows
+	return append(rows, o.workloads.rows()...)
 }
 
 // buildRows are the builds that go on.

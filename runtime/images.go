@@ -83,7 +83,7 @@ func (a *Agent) pull(pod *corev1.Pod, name string) {
 			return
 		}
 		begin := a.Clock()
-		err := a.fetchOurs(a.ctx, pod, name)
+		err := a.Pulls(a.ctx, name, func() error { return a.fetch(a.ctx, pod, name) })
 		a.pulling.Release(1)
 		if a.ctx.Err() != nil {
 			return
@@ -126,10 +126,10 @@ func (p *pulls) has(name string) bool {
 	return i != nil && i.running
 }
 
-// fetchOurs pulls an image. One that was not there, or that the agent pulled before, is
-// the agent's to remove; that is noted first, lest a crash leaves an image that nobody
-// answers for.
-func (a *Agent) fetchOurs(ctx context.Context, pod *corev1.Pod, name string) error {
+// Pulls notes an image that somebody pulls for the platform, and that it is used now.
+// One that was not there, or that was noted before, is the agent's to remove when the
+// disk is full; that is noted first, lest a crash leaves an image that nobody answers for.
+func (a *Agent) Pulls(ctx context.Context, name string, pull func() error) error {
 	_, err := a.Docker.ImageInspect(ctx, name)
 	ours := a.ledger.knows(name)
 	if errdefs.IsNotFound(err) {
@@ -138,7 +138,7 @@ func (a *Agent) fetchOurs(ctx context.Context, pod *corev1.Pod, name string) err
 	if err != nil {
 		return err
 	}
-	if err := a.fetch(ctx, pod, name); err != nil || !ours {
+	if err := pull(); err != nil || !ours {
 		return err
 	}
 	i, err := a.Docker.ImageInspect(ctx, name)

@@ -90,6 +90,31 @@ func TestOnlyPulledImagesThatNothingUsesAreRemoved(t *testing.T) {
 	}
 }
 
+func TestAPullIsNotedBeforeItIsMade(t *testing.T) {
+	t.Parallel()
+	docker := enginetest.Client(t)
+	a, err := New(Options{Node: "node-1", Client: statetest.New(t), Docker: docker, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("the connection broke")
+	if err := a.Pulls(t.Context(), "127.0.0.1:1/shop/none:1", func() error {
+		if !a.ledger.knows("127.0.0.1:1/shop/none:1") {
+			t.Error("a crash now would leave an image that nobody knows")
+		}
+		return broken
+	}); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+	there := enginetest.Busybox(t, docker)
+	if err := a.Pulls(t.Context(), there, func() error { return nil }); err != nil || a.ledger.knows(there) {
+		t.Errorf("an image that was there before is taken for the agent's: %v", err)
+	}
+	if err := a.sweepImages(t.Context()); err != nil {
+		t.Errorf("one that is noted and was never pulled: %v", err)
+	}
+}
+
 func TestTheLedgerIsOrderedByUse(t *testing.T) {
 	t.Parallel()
 	l := ledger{dir: filepath.Join(t.TempDir(), "images")}

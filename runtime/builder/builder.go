@@ -58,6 +58,9 @@ type Options struct {
 	// Registry is where builds may push to, each into its own project; its credentials
 	// are shown to no other registry.
 	Registry func() Registry
+	// Pulls is told of every image that a build needs, around looking for it and pulling
+	// it: who removes images has to know. Default: nobody is told.
+	Pulls func(ctx context.Context, image string, pull func() error) error
 	// Network that RUN steps and assemble scripts are given; default: the engine's own
 	// bridge where it has one, else none.
 	Network string

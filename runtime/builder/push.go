@@ -66,6 +66,13 @@ func (j *job) pushTo(ctx context.Context, to string) (digest string, err error) 
 // pull makes an image present; one that is here already is not asked for again, unless
 // forced.
 func (j *job) pull(ctx context.Context, ref string, force bool, secret *corev1.LocalObjectReference) error {
+	if j.Pulls == nil {
+		return j.pullImage(ctx, ref, force, secret)
+	}
+	return j.Pulls(ctx, ref, func() error { return j.pullImage(ctx, ref, force, secret) })
+}
+
+func (j *job) pullImage(ctx context.Context, ref string, force bool, secret *corev1.LocalObjectReference) error {
 	if !force {
 		if _, err := j.Docker.ImageInspect(ctx, ref); err == nil {
 			return nil

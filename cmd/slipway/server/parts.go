@@ -169,7 +169,7 @@ func (s *server) openNode(ctx context.Context) error {
 	}
 	p.builder = builder.New(builder.Options{
 		Node: s.cfg.Node, Client: s.client, Docker: docker, Sources: p.sources, Events: s.events, Log: s.log,
-		Dir: s.cfg.dir("builds"), Registry: func() builder.Registry {
+		Dir: s.cfg.dir("builds"), Pulls: p.agent.Pulls, Registry: func() builder.Registry {
 			user, password := p.registry.BuilderAuth()
 			return builder.Registry{Host: s.cfg.Registry, User: user, Password: password}
 		},

@@ -195,28 +195,3 @@ func TestRemoveLeavesNothing(t *testing.T) {
 		}
 	}
 }
-
-// BenchmarkOneServiceOfMany changes one service's endpoints among 2000 services.
-func BenchmarkOneServiceOfMany(b *testing.B) {
-	k, tab := NewKernel(frame("bench")), NewTable()
-	b.Cleanup(func() { k.Remove() })
-	put := func(i, endpoint int) {
-		s := service("shop", fmt.Sprint(i), fmt.Sprintf("172.30.%d.%d", i/250, i%250), corev1.ServicePort{Port: 80})
-		e := endpointsOf("shop", fmt.Sprint(i), []string{fmt.Sprintf("10.128.%d.%d", endpoint/250, endpoint%250), "10.129.0.1"}, corev1.EndpointPort{Port: 8080})
-		tab.Put(fmt.Sprint(i), OfService("host-a", &s, &e))
-	}
-	for i := range 2000 {
-		put(i, i)
-	}
-	if _, err := k.Sync(tab); err != nil {
-		b.Fatal(err)
-	}
-	i := 0
-	for b.Loop() {
-		i++
-		put(7, i%2000)
-		if _, err := k.Sync(tab); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -42,7 +42,7 @@ func singly(t *testing.T, c *state.Client, objects []*unstructured.Unstructured,
 	return out
 }
 
-var volatile = regexp.MustCompile(`"(uid|resourceVersion|creationTimestamp|deletionTimestamp|time)":"[^"]*"|resourceVersion [0-9]+, now [0-9]+|now has [0-9a-f-]+`)
+var volatile = regexp.MustCompile(`"(uid|(batch.kubernetes.io/)?controller-uid|resourceVersion|creationTimestamp|deletionTimestamp|time)":"[^"]*"|resourceVersion [0-9]+, now [0-9]+|now has [0-9a-f-]+`)
 
 func text(t *testing.T, u *unstructured.Unstructured) string {
 	t.Helper()

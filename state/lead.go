@@ -54,8 +54,11 @@ func (c *Client) term(ctx context.Context, name string, act func(context.Context
 		return false, err
 	}
 	defer func() {
-		// The lease is given back even where ctx has ended, so that the next leader need not wait for it.
 		session.Orphan()
+		if c.life.Err() != nil {
+			return
+		}
+		// The lease is given back even where ctx has ended, so that the next leader need not wait for it.
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), leadTTL*time.Second)
 		defer cancel()
 		if _, revoked := c.kv.Revoke(back, clientv3.LeaseID(grant.ID)); revoked != nil && err == nil && c.life.Err() == nil {

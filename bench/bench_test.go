@@ -72,6 +72,8 @@ func TestVerdicts(t *testing.T) {
 		{Line{Ours: secs(1), Peer: secs(2.9), Times: 3}, "missed"},
 		{Line{Ours: secs(1), Peer: secs(9), Times: 3, AtMost: secs(0.5)}, "missed"},
 		{Line{Ours: secs(1), Times: 3}, "no peer"},
+		{Line{Ours: secs(1), Times: 3, AtMost: secs(1)}, "no peer"},
+		{Line{Ours: secs(1.1), Times: 3, AtMost: secs(1)}, "missed"},
 		{Line{Ours: secs(1)}, ""},
 		{Line{AtMost: secs(1)}, "not measured"},
 	} {

@@ -97,10 +97,13 @@ func (l Line) verdict() string {
 	if l.AtMost.Value == 0 && l.Times == 0 {
 		return ""
 	}
-	if l.AtMost.Value == 0 && l.Peer.Value == 0 {
+	if l.AtMost.Value > 0 && l.Ours.Value > l.AtMost.Value {
+		return "missed"
+	}
+	if l.Times > 0 && l.Peer.Value == 0 {
 		return "no peer"
 	}
-	if l.AtMost.Value > 0 && l.Ours.Value > l.AtMost.Value || l.Times > 0 && l.Peer.Value > 0 && l.ratio() < l.Times {
+	if l.Times > 0 && l.ratio() < l.Times {
 		return "missed"
 	}
 	return "met"

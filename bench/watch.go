@@ -92,8 +92,10 @@ func (f *fan) run(ctx context.Context, watchers, rate, changes int) (p99, late f
 }
 
 func (f *fan) follow(ctx context.Context, changes int, started func()) ([]float64, error) {
+	// A watcher has started when it was told what there is, which is after Watch returns.
+	begin := sync.OnceFunc(started)
+	defer begin()
 	events, err := f.client.Watch(ctx, &corev1.ConfigMapList{}, client.InNamespace(workload.Namespace))
-	started()
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +110,10 @@ func (f *fan) follow(ctx context.Context, changes int, started func()) ([]float6
 				return nil, fmt.Errorf("a watch ended after %d changes", last)
 			}
 			o, isObject := ev.Object.(*corev1.ConfigMap)
-			if !isObject || ev.Type == apiwatch.Bookmark || ev.Type == apiwatch.Added {
+			if ev.Type == apiwatch.Added {
+				begin()
+			}
+			if !isObject || ev.Type != apiwatch.Modified {
 				continue
 			}
 			now := time.Now().UnixNano()

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
@@ -101,12 +102,11 @@ func (s *system) pushEdit(ctx context.Context, i int) (float64, error) {
 	if err := s.git.push("edit", map[string]string{workload.Main(i): workload.Source(i, editions)}); err != nil {
 		return 0, err
 	}
-	began := time.Now()
-	s.sources.Refresh(repository)
 	key := types.NamespacedName{Namespace: home, Name: workload.App(i)}
-	err := await(ctx, s.client, &v1alpha1.ApplicationList{}, home, func(o client.Object) bool {
-		return client.ObjectKeyFromObject(o) == key && isApplied(o, s.git.head)
-	}, 1)
+	began, err := s.followOne(ctx, &v1alpha1.ApplicationList{}, key, func() error {
+		s.sources.Refresh(repository)
+		return nil
+	}, func(o client.Object) bool { return isApplied(o, s.git.head) })
 	took := time.Since(began).Seconds()
 	if err != nil {
 		return 0, err
@@ -119,6 +119,41 @@ func (s *system) pushEdit(ctx context.Context, i int) (float64, error) {
 		return 0, fmt.Errorf("%s is said to be applied, and its ConfigMap holds edition %s instead of %d", key, cm.Data["EDITION"], editions)
 	}
 	return took, nil
+}
+
+// followOne does something and waits until an object is as wanted; began is when it was
+// done. The watch has told the object before, so that its own begin, which reads live state,
+// is not in the measure.
+func (s *system) followOne(ctx context.Context, list client.ObjectList, key types.NamespacedName, do func() error, wanted func(client.Object) bool) (began time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	events, err := s.client.Watch(ctx, list, client.InNamespace(key.Namespace), client.MatchingFields{"metadata.name": key.Name})
+	if err != nil {
+		return began, err
+	}
+	defer events.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return began, fmt.Errorf("%T %s does not become as wanted: %w", list, key, ctx.Err())
+		case ev, ok := <-events.ResultChan():
+			if !ok || ev.Type == apiwatch.Error {
+				return began, errors.New("the watch ended")
+			}
+			o, isObject := ev.Object.(client.Object)
+			if !isObject || ev.Type == apiwatch.Bookmark {
+				continue
+			}
+			if began.IsZero() {
+				began = time.Now()
+				if err := do(); err != nil {
+					return began, err
+				}
+			} else if wanted(o) {
+				return began, nil
+			}
+		}
+	}
 }
 
 // look measures a reconcile of every application where nothing changed.
@@ -324,34 +359,16 @@ func (e *Env) drift(ctx context.Context, s *system, n int, targets bool) error {
 }
 
 func (s *system) foreignWrite(ctx context.Context, i int) (float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	events, err := s.client.Watch(ctx, &corev1.ConfigMapList{}, client.InNamespace(workload.Namespace), client.MatchingLabels{"app.kubernetes.io/name": workload.App(i)})
-	if err != nil {
-		return 0, err
-	}
-	defer events.Stop()
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"data":{"LISTEN":"changed by hand"}}`))
 	cm := &corev1.ConfigMap{}
 	cm.Namespace, cm.Name = workload.Namespace, workload.App(i)
-	began := time.Now()
-	if err := s.client.Patch(ctx, cm, patch, client.FieldOwner("kubectl")); err != nil {
-		return 0, err
-	}
-	for drifted := false; ; {
-		select {
-		case <-ctx.Done():
-			return 0, fmt.Errorf("ConfigMap %s stays as it was changed by hand", cm.Name)
-		case ev := <-events.ResultChan():
-			o, ok := ev.Object.(*corev1.ConfigMap)
-			if !ok || o.Name != cm.Name {
-				continue
-			}
-			if o.Data["LISTEN"] == "changed by hand" {
-				drifted = true
-			} else if drifted && o.Data["LISTEN"] == "0.0.0.0" {
-				return time.Since(began).Seconds(), nil
-			}
-		}
-	}
+	drifted := false
+	began, err := s.followOne(ctx, &corev1.ConfigMapList{}, client.ObjectKeyFromObject(cm), func() error {
+		return s.client.Patch(ctx, cm, patch, client.FieldOwner("kubectl"))
+	}, func(o client.Object) bool {
+		now := o.(*corev1.ConfigMap).Data["LISTEN"]
+		drifted = drifted || now == "changed by hand"
+		return drifted && now == "0.0.0.0"
+	})
+	return time.Since(began).Seconds(), err
 }

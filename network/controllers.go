@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -98,9 +99,16 @@ func (d *Driver) sync() error {
 		return nil
 	}
 	d.police.write(d.table)
-	if _, err := d.kernel.Sync(d.table); err != nil {
+	if _, err := d.filter.Sync(d.table); err != nil {
 		return err
 	}
+	// Rules of both kinds refuse and translate the same, so there is no moment without any.
+	for _, f := range d.earlier {
+		if err := f.Remove(); err != nil {
+			return fmt.Errorf("remove the rules of an earlier start: %w", err)
+		}
+	}
+	d.earlier = nil
 	return d.sweep()
 }
 

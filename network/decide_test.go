@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,9 +154,31 @@ func TestLostWays(t *testing.T) {
 	}
 }
 
-func TestIPTablesIsNeeded(t *testing.T) {
-	t.Setenv("PATH", t.TempDir())
-	if _, err := newHostFirewall(nil); err == nil || !strings.Contains(err.Error(), "iptables is needed") {
-		t.Errorf("got %v", err)
+func TestDecidePrograms(t *testing.T) {
+	for _, c := range []struct {
+		wish      string
+		nftables  bool
+		installed string
+		chains    bool
+		program   string // or the error
+	}{
+		{"", true, "iptables iptables-legacy", false, "iptables"},
+		{"", false, "iptables iptables-legacy", true, "iptables-legacy"},
+		{"", false, "iptables", true, "iptables"},
+		{"nftables", true, "iptables", false, "iptables"},
+		{"nftables", false, "iptables", false, "kernel has no nftables"},
+		{"iptables", true, "iptables iptables-legacy", true, "iptables"},
+		{"iptables", false, "iptables iptables-legacy", true, "iptables-legacy"},
+		{"iptables-legacy", true, "iptables iptables-legacy", true, "iptables-legacy"},
+		{"iptables-legacy", true, "iptables", false, "program iptables-legacy is needed"},
+		{"", true, "", false, "program iptables is needed"},
+	} {
+		chains, program, err := decidePrograms(c.wish, c.nftables, func(p string) bool { return slices.Contains(strings.Fields(c.installed), p) })
+		if err != nil {
+			program = err.Error()
+		}
+		if chains != c.chains || !strings.Contains(program, c.program) || (err == nil) != (program == c.program) {
+			t.Errorf("%q, nftables %v, installed %q: got %v %q", c.wish, c.nftables, c.installed, chains, program)
+		}
 	}
 }

@@ -530,7 +530,7 @@ var counters = regexp.MustCompile(`counter packets \d+ bytes \d+ `)
 func left(t *testing.T, d *Driver) string {
 	t.Helper()
 	var found []string
-	for _, command := range []string{"ip link", "ip route show table all", "ip addr", "nft list ruleset", "iptables -S", "iptables -t nat -S"} {
+	for _, command := range []string{"ip link", "ip route show table all", "ip addr", "nft list ruleset", iptablesHere() + "-save"} {
 		words := strings.Fields(command)
 		out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
 		if err != nil {

@@ -81,7 +81,7 @@ func runHost() error {
 		return err
 	}
 	defer store.Close()
-	d, err := New(Options{Node: c.Name, Client: store.Client(), Dir: c.Dir, Name: "h", Flat: c.Flat, ResolvConf: os.DevNull, Log: log})
+	d, err := New(Options{Node: c.Name, Client: store.Client(), Dir: c.Dir, Name: "h", Flat: c.Flat, ResolvConf: os.DevNull, PacketFilter: os.Getenv(filterEnv), Log: log})
 	if err != nil {
 		return err
 	}
@@ -120,6 +120,7 @@ func runHost() error {
 // same one unless a test wants otherwise.
 type cluster struct {
 	t        *testing.T
+	lose     func() // live state is gone, for good
 	endpoint string
 	key      string
 	bridge   string
@@ -140,9 +141,10 @@ func newCluster(t *testing.T, mtu int) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(store.Close)
+	lose := sync.OnceFunc(store.Close)
+	t.Cleanup(lose)
 	n := int(clusters.Add(1))
-	c := &cluster{t: t, endpoint: state.Socket(dir), key: dir + "/seal.key", bridge: fmt.Sprintf("under%d", n), number: n}
+	c := &cluster{t: t, lose: lose, endpoint: state.Socket(dir), key: dir + "/seal.key", bridge: fmt.Sprintf("under%d", n), number: n}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = c.bridge, mtu
 	bridge := &netlink.Bridge{LinkAttrs: attrs}
@@ -151,7 +153,7 @@ func newCluster(t *testing.T, mtu int) *cluster {
 	}
 	t.Cleanup(func() { netlink.LinkDel(bridge) })
 	// Where the machine filters what its bridges carry, FORWARD's policy would drop it.
-	if out, err := exec.Command("iptables", "-I", "FORWARD", "-i", c.bridge, "-j", "ACCEPT").CombinedOutput(); err != nil {
+	if out, err := exec.Command(iptablesHere(), "-I", "FORWARD", "-i", c.bridge, "-j", "ACCEPT").CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
 	return c
@@ -239,6 +241,9 @@ func (m *machine) run(line string) string {
 	var out []byte
 	if err := m.Do(func() (err error) {
 		words := strings.Fields(line)
+		if words[0] == iptablesProgram {
+			words[0] = iptablesHere()
+		}
 		out, err = exec.Command(words[0], words[1:]...).CombinedOutput()
 		return err
 	}); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 
@@ -63,11 +62,8 @@ type hostFirewall struct {
 	asWritten map[string][]string
 }
 
-func newHostFirewall(chains []hostChain) (*hostFirewall, error) {
-	ipt, err := iptables.New(iptables.IPFamily(iptables.ProtocolIPv4), iptables.Timeout(10))
-	if errors.Is(err, exec.ErrNotFound) {
-		return nil, errors.New("the program iptables is needed to let pods' traffic through Docker's firewall, and it is not installed")
-	}
+func newHostFirewall(program string, chains []hostChain) (*hostFirewall, error) {
+	ipt, err := iptables.New(iptables.IPFamily(iptables.ProtocolIPv4), iptables.Timeout(10), iptables.Path(program))
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +140,7 @@ func (h *hostFirewall) remove() error {
 
 // isLegacy says that iptables keeps its rules outside of nft, whose generation then
 // does not tell about changes.
-func (h *hostFirewall) isLegacy() bool {
+func isLegacy() bool {
 	tables, err := os.ReadFile("/proc/thread-self/net/ip_tables_names")
 	return err == nil && len(tables) > 0
 }

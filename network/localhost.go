@@ -102,7 +102,7 @@ func (d *Driver) linkPod(pod types.NamespacedName) error {
 	if inode != l.Namespace {
 		return nil // another process has the number now
 	}
-	if err := rules.LinkIn(int(ns), l.Address, links); err != nil {
+	if err := d.linkIn(int(ns), l.Address, links); err != nil {
 		return fmt.Errorf("links of pod %s: %w", pod, err)
 	}
 	d.wishes.have[pod] = now

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -35,13 +36,19 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv("NETWORKTEST_INSIDE") != "" {
 		// As Docker leaves a host.
-		if out, err := exec.Command("iptables", "-P", "FORWARD", "DROP").CombinedOutput(); err != nil {
+		if out, err := exec.Command(iptablesHere(), "-P", "FORWARD", "DROP").CombinedOutput(); err != nil {
 			fmt.Fprintln(os.Stderr, string(out), err)
 			os.Exit(1)
 		}
 	}
 	networktest.Main(m)
 }
+
+// filterEnv names what the drivers of this process make their rules with; see TestWholePathThroughIPTables.
+const filterEnv = "NETWORK_TEST_FILTER"
+
+// iptablesHere is the program that this process's hosts use.
+func iptablesHere() string { return cmp.Or(os.Getenv(filterEnv), iptablesProgram) }
 
 const patience = 30 * time.Second
 
@@ -64,7 +71,7 @@ func newNode(t *testing.T, change func(*Options)) *node {
 	if err := os.WriteFile(resolv, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Node: "host-a", Client: c, Name: fmt.Sprintf("t%d", n), Dir: t.TempDir(), ResolvConf: resolv,
+	o := Options{Node: "host-a", Client: c, Name: fmt.Sprintf("t%d", n), Dir: t.TempDir(), ResolvConf: resolv, PacketFilter: os.Getenv(filterEnv),
 		ClusterNetwork: netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/14", 128+4*n)),
 		ServiceNetwork: netip.MustParsePrefix(fmt.Sprintf("172.%d.0.0/16", 16+n)),
 		Log:            slog.New(slog.NewTextHandler(testLog{t}, nil))}

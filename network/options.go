@@ -41,6 +41,10 @@ type Options struct {
 	Name string
 	// Dir keeps addresses over restarts of this process.
 	Dir string
+	// PacketFilter is what carries out service rules and isolation: nftables, iptables (in chains),
+	// or the same with the program iptables-legacy. Default: nftables where the kernel has it,
+	// and iptables where not.
+	PacketFilter string
 	// Flat lets all pods reach each other; otherwise projects are isolated from each
 	// other (OpenShift 3's multitenant mode).
 	Flat bool
@@ -95,6 +99,8 @@ func (o *Options) complete() error {
 		return fmt.Errorf("network: cluster network %s and service network %s must be IPv4, and the former no wider than /4", o.ClusterNetwork, o.ServiceNetwork)
 	case o.ClusterNetwork.Overlaps(o.ServiceNetwork):
 		return fmt.Errorf("network: cluster network %s and service network %s overlap", o.ClusterNetwork, o.ServiceNetwork)
+	case o.PacketFilter != "" && o.PacketFilter != WithNFTables && o.PacketFilter != WithIPTables && o.PacketFilter != legacyProgram:
+		return fmt.Errorf("network: packet filter %q: want %s, %s or %s", o.PacketFilter, WithNFTables, WithIPTables, legacyProgram)
 	case o.VNI >= 1<<24:
 		return fmt.Errorf("network: VXLAN identifier %d: want 1 to %d", o.VNI, 1<<24-1)
 	case o.HostPrefix < o.ClusterNetwork.Bits() || o.HostPrefix > 30:
@@ -114,7 +120,11 @@ type Driver struct {
 	mu         sync.Mutex
 	up         bool            // guarded by mu, as all that follows
 	subnet     netip.Prefix    // this node's part of the cluster network
-	kernel     *rules.Kernel   //
+	filter     packetFilter    //
+	earlier    []packetFilter  // what may have made rules of this name before
+	nftables   bool            // the kernel has it; known after choosePrograms, as the next two
+	byChains   bool            // filter is made of iptables' chains
+	program    string          // of iptables
 	server     *dns.Server     //
 	primed     bool            // everything in live state was read once
 	tenancy    *tenancy        //
@@ -124,7 +134,9 @@ type Driver struct {
 	overlayMTU int             // of the link to the other nodes; 0: there is none
 	fitted     int             // the MTU that all pods have; 0: unknown
 	named      []netip.Addr    // nodes that the firewall names
-	checked    uint32          // generation of the kernel's rules at the last look at iptables
+	checked    moment          // when iptables was looked at
+	looked     moment          // when the node was looked at
+	lookedAt   time.Time       // the same by the clock
 	lost       map[way]bool    // ways over UDP whose connections are to be forgotten
 	swept      bool            // connections from before this process were looked at
 	trouble    string          // the last error of a repair, to be said once

@@ -52,7 +52,7 @@ func hostOf(h *networkv1.HostSubnet) (host, error) {
 // placeHost takes over what a HostSubnet says; nil: the node is gone. It needs mu held.
 func (d *Driver) placeHost(name string, h *networkv1.HostSubnet) error {
 	delete(d.hosts, name)
-	d.checked = 0 // The firewall names the nodes.
+	d.checked = moment{} // The firewall names the nodes.
 	if h == nil {
 		d.table.Put(ownerOfHost(name), nil)
 		return nil

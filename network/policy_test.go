@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -122,6 +123,44 @@ func TestNetworkPolicies(t *testing.T) {
 		}
 	}
 	eventually(t, "without policies for it", tells(to(teller, "tcp", service), "db"))
+}
+
+func TestPolicyWords(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	x.create(&projectv1.Project{ObjectMeta: metav1.ObjectMeta{Name: "bank", Labels: map[string]string{"tier": "back"}, Annotations: map[string]string{api.NetIDAnnotation: "10"}}})
+	for _, p := range [][2]string{{"shop", "web"}, {"shop", "db"}, {"shop", "lone"}, {"bank", "teller"}, {"bank", "clerk"}, {"shop", "twin"}} {
+		x.declare(p[0], p[1], strings.Replace(p[1], "twin", "teller", 1))
+	}
+	web, db, lone := x.pod("shop", "web"), x.pod("shop", "db"), x.pod("shop", "lone")
+	teller, clerk, twin := x.pod("bank", "teller"), x.pod("bank", "clerk"), x.pod("shop", "twin")
+	passes := func(network string, from, to pod) {
+		t.Helper()
+		eventually(t, network+" from "+from.name.Name+" to "+to.name.Name, tells(func() (string, error) { return from.ask(network, to.at()) }, to.name.Name))
+	}
+	stops := func(network string, from, to pod) {
+		t.Helper()
+		eventually(t, "no "+network+" from "+from.name.Name+" to "+to.name.Name, isRefused(func() (string, error) { return from.ask(network, to.at()) }))
+	}
+	// Both selectors of one peer must fit.
+	x.policy("both", `{podSelector: {matchLabels: {app: db}}, ingress: [{from: [{namespaceSelector: {matchLabels: {tier: back}}, podSelector: {matchLabels: {app: teller}}}]}]}`)
+	stops("tcp", web, db)
+	passes("tcp", teller, db)
+	stops("tcp", clerk, db)
+	stops("tcp", twin, db)
+	// A block of addresses without its exceptions, at one port.
+	x.policy("block", `{podSelector: {matchLabels: {app: lone}}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [`+clerk.address.String()+`/32]}}], ports: [{port: 8080}]}]}`)
+	stops("tcp", clerk, lone)
+	passes("tcp", teller, lone)
+	stops("udp", teller, lone)
+	// Rules for what goes out make the policy one of both directions; a name is that of the peer's port.
+	x.policy("out", `{podSelector: {matchLabels: {app: web}}, egress: [{to: [{podSelector: {matchLabels: {app: lone}}}], ports: [{port: tell}]}, {to: [{namespaceSelector: {matchLabels: {tier: back}}}], ports: [{port: 7000, endPort: 9000, protocol: UDP}]}]}`)
+	stops("tcp", web, teller)
+	stops("tcp", teller, web)
+	passes("tcp", web, lone)
+	passes("udp", web, teller)
+	passes("udp", web, clerk)
 }
 
 func TestEgressFirewall(t *testing.T) {

@@ -14,8 +14,13 @@ import (
 	"slipway.dev/slipway/state/loop"
 )
 
-// lookEvery is how often the node is looked at.
-const lookEvery = time.Second
+// lookEvery is how often the node is looked at, and glanceEvery how often it is found out
+// whether somebody has changed rules, which costs one small message where nftables counts
+// the changes.
+const (
+	lookEvery   = time.Second
+	glanceEvery = 200 * time.Millisecond
+)
 
 // repair looks whether the node still is as this driver made it, and puts back what is
 // missing: what others flush or delete, they seldom mean to take from us. It never gives up
@@ -23,8 +28,14 @@ const lookEvery = time.Second
 func (d *Driver) repair(ctx context.Context, _ key) (loop.Result, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	again := loop.Result{After: lookEvery}
+	again := loop.Result{After: glanceEvery}
 	if !d.up {
+		return again, nil
+	}
+	if d.byChains {
+		again.After = lookEvery / 2
+	}
+	if at := d.Clock(); !d.isDue(at) {
 		return again, nil
 	}
 	mended, nodeErr := d.ensureNode()
@@ -34,13 +45,29 @@ func (d *Driver) repair(ctx context.Context, _ key) (loop.Result, error) {
 	ruleErr := d.prime(ctx)
 	if ruleErr == nil {
 		var repaired bool
-		if repaired, ruleErr = d.kernel.Check(d.table); repaired {
-			mended = append(mended, "nft table "+d.Name)
+		if repaired, ruleErr = d.filter.Check(d.table); repaired {
+			mended = append(mended, "rules of "+d.Name)
 		}
 	}
 	d.sayMended(mended)
 	d.sayTrouble(ctx, errors.Join(nodeErr, podErr, ruleErr))
 	return again, nil
+}
+
+// isDue says whether the node is to be looked at now: for the last time that was so long ago,
+// or others have changed rules since. Nobody counts the changes of iptables' own rules.
+func (d *Driver) isDue(at time.Time) bool {
+	now := moment{}
+	if !d.byChains {
+		if m, err := d.moment(); err == nil {
+			now = m
+		}
+		if since := at.Sub(d.lookedAt); now.onlyOwn(d.looked) && since >= 0 && since < lookEvery {
+			return false
+		}
+	}
+	d.looked, d.lookedAt = now, at
+	return true
 }
 
 func (d *Driver) sayMended(mended []string) {

@@ -85,10 +85,14 @@ func (d *Driver) settleSubnet(ctx context.Context) error {
 // ensureNode puts the node's own links, routes, settings and iptables rules in place,
 // and says what it had to mend. It needs mu held, as do all of the following.
 func (d *Driver) ensureNode() (mended []string, err error) {
-	if d.kernel == nil {
-		d.kernel = rules.NewKernel(rules.Frame{Table: d.Name, Links: d.linkPrefix(), Cluster: d.ClusterNetwork,
+	if d.filter == nil {
+		var err error
+		d.filter, d.earlier, err = d.newFilter(rules.Frame{Table: d.Name, Links: d.linkPrefix(), Cluster: d.ClusterNetwork,
 			Subnet: d.subnet, Service: d.ServiceNetwork, Gateway: d.gateway(), Flat: d.Flat,
 			Overlay: d.overlayName(), VNI: d.VNI, OverlayPort: d.OverlayPort})
+		if err != nil {
+			return nil, err
+		}
 	}
 	changed, err := setSysctl(forwardFile, "1")
 	if err != nil {
@@ -107,23 +111,23 @@ func (d *Driver) ensureNode() (mended []string, err error) {
 	if err != nil {
 		return mended, err
 	}
-	firewall, err := newHostFirewall(withOverlay(hostChains(d.Name, d.linkPrefix(), d.ClusterNetwork, d.subnet), d.OverlayPort, d.peerAddresses()))
+	now, err := d.moment()
 	if err != nil {
 		return mended, err
 	}
-	generation, err := rules.Generation()
-	if err != nil {
-		return mended, err
-	}
-	if generation == d.checked && !firewall.isLegacy() {
+	if now.onlyOwn(d.checked) && (d.byChains || !isLegacy()) {
 		return mended, nil
+	}
+	firewall, err := newHostFirewall(d.program, withOverlay(hostChains(d.Name, d.linkPrefix(), d.ClusterNetwork, d.subnet), d.OverlayPort, d.peerAddresses()))
+	if err != nil {
+		return mended, err
 	}
 	chains, err := firewall.ensure()
 	if err != nil {
 		return append(mended, chains...), err
 	}
 	// Read before the look, so that a change during it is looked at again.
-	d.checked = generation
+	d.checked = now
 	if named := d.peerAddresses(); !slices.Equal(named, d.named) {
 		d.named = named
 		return mended, nil // Nobody had changed anything: nodes came or went.
@@ -187,22 +191,12 @@ func (d *Driver) Down(ctx context.Context) error {
 	if !subnet.IsValid() {
 		subnet = d.ClusterNetwork
 	}
-	firewall, err := newHostFirewall(hostChains(d.Name, d.linkPrefix(), d.ClusterNetwork, subnet))
-	if err != nil {
-		errs = append(errs, err)
-	} else {
-		errs = append(errs, firewall.remove())
-	}
-	kernel := d.kernel
-	if kernel == nil {
-		kernel = rules.NewKernel(rules.Frame{Table: d.Name})
-	}
-	errs = append(errs, d.removeLinks(), kernel.Remove())
+	errs = append(errs, d.removeLinks(), d.removeRules(subnet))
 	if forwardWas != "" {
 		_, err := setSysctl(forwardFile, forwardWas)
 		errs = append(errs, err)
 	}
-	d.kernel, d.primed, d.checked = nil, false, 0
+	d.filter, d.primed, d.checked = nil, false, moment{}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("network: down: %w", err)
 	}

@@ -27,6 +27,8 @@ type Kernel struct {
 	chains map[string]bool
 	// generation of the kernel's rules after the last look or change; guarded by mu.
 	generation uint32
+	// own counts the changes made by this kernel; guarded by mu.
+	own uint32
 }
 
 // NewKernel does not touch anything yet.
@@ -91,6 +93,14 @@ func (k *Kernel) Check(t *Table) (repaired bool, err error) {
 	k.have = nil
 	k.mu.Unlock()
 	return k.Sync(t)
+}
+
+// Own is how many changes this kernel has made: what the generation was raised by
+// besides, others have.
+func (k *Kernel) Own() uint32 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.own
 }
 
 // Remove deletes the table and everything in it.
@@ -255,6 +265,7 @@ func (k *Kernel) send(c *nftables.Conn, changes map[Element]change) (err error) 
 	}
 	// Were somebody else's change counted in between, the next Check finds it out.
 	k.generation++
+	k.own++
 	return nil
 }
 
@@ -304,6 +315,20 @@ func elementOf(e Element, value string) (nftables.SetElement, error) {
 	}
 	out.Val, err = encode(value, l.value)
 	return out, err
+}
+
+// Supported says whether the kernel has nftables. An error says that it is not known.
+func Supported() (bool, error) {
+	_, err := Generation()
+	if isMissing(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// isMissing: a kernel knows no such socket, or takes no message for nftables.
+func isMissing(err error) bool {
+	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
 // Generation is the number that the kernel raises with every change of any rule.

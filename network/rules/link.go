@@ -27,7 +27,7 @@ const linkTable = "slipway-links"
 // loopback address leave by eth0 only with route_localnet; what comes in for one is
 // dropped, as it was without.
 func LinkIn(ns int, pod netip.Addr, links []Link) error {
-	if err := letLoopbackLeave(ns); err != nil {
+	if err := LetLoopbackLeave(ns); err != nil {
 		return err
 	}
 	c, err := nftables.New(nftables.WithNetNSFd(ns))
@@ -87,9 +87,9 @@ func linkChains(pod netip.Addr) []chain {
 	}
 }
 
-// letLoopbackLeave sets route_localnet of the namespace's eth0. Settings are those of the
+// LetLoopbackLeave sets route_localnet of the namespace's eth0. Settings are those of the
 // thread that writes them.
-func letLoopbackLeave(ns int) error {
+func LetLoopbackLeave(ns int) error {
 	result := make(chan error, 1)
 	go func() {
 		// The thread is never unlocked: it ends with the goroutine.

@@ -20,8 +20,11 @@ type Server struct {
 	// Upstream is asked for everything else; nil: nothing else is known here.
 	Upstream *Upstream
 	Log      *slog.Logger
+	// Clock defaults to time.Now.
+	Clock func() time.Time
 
 	servers []*dns.Server
+	cache   cache
 }
 
 // largest is the size of an answer over UDP, in bytes, that crosses every usual network
@@ -174,7 +177,7 @@ func (s *Server) forward(reply *dns.Msg, q dns.Question, overTCP bool) {
 		reply.Rcode = dns.RcodeServerFailure
 		return
 	}
-	got, err := s.Upstream.Ask(context.Background(), q, overTCP)
+	got, err := s.ask(q, overTCP)
 	if err != nil {
 		s.Log.Debug("dns question not answered by the node's resolvers", "name", q.Name, "error", err)
 		reply.Rcode = dns.RcodeServerFailure
@@ -188,4 +191,20 @@ func (s *Server) forward(reply *dns.Msg, q dns.Question, overTCP bool) {
 			reply.Extra = append(reply.Extra, rr)
 		}
 	}
+}
+
+// ask asks the node's resolvers, unless their answer is known.
+func (s *Server) ask(q dns.Question, overTCP bool) (*dns.Msg, error) {
+	clock := s.Clock
+	if clock == nil {
+		clock = time.Now
+	}
+	if got := s.cache.get(q, clock()); got != nil {
+		return got, nil
+	}
+	got, err := s.Upstream.Ask(context.Background(), q, overTCP)
+	if err == nil {
+		s.cache.put(q, got, clock())
+	}
+	return got, err
 }

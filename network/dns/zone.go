@@ -97,6 +97,8 @@ func (r *Records) find(owner string, labels []string) found {
 	switch {
 	case kind == "endpoints" && n == 3:
 		return hostRecords(owner, hostsOf(r.endpoints[name]))
+	case kind == "endpoints":
+		return hostRecords(owner, named(hostsOf(r.endpoints[name]), labels[n-4]))
 	case kind == "svc":
 		return r.findService(owner, name, labels[:n-3])
 	}
@@ -119,7 +121,8 @@ func (r *Records) findService(owner string, name types.NamespacedName, below []s
 	}
 	hosts := hostsOf(r.endpoints[name])
 	switch {
-	case len(below) == 0 && s.Spec.Type == corev1.ServiceTypeExternalName:
+	case s.Spec.Type == corev1.ServiceTypeExternalName:
+		// What is before it changes nothing, as with a service that has an address.
 		return found{exists: true, records: []dns.RR{&dns.CNAME{Hdr: header(owner, dns.TypeCNAME), Target: dns.Fqdn(s.Spec.ExternalName)}}}
 	case len(below) == 0:
 		if a := addressesOfService(s); len(a) > 0 {
@@ -128,28 +131,40 @@ func (r *Records) findService(owner string, name types.NamespacedName, below []s
 		f := hostRecords(owner, hosts)
 		f.exists = true
 		return f
-	case len(below) == 1 && strings.HasPrefix(below[0], "_"):
-		// _tcp and _udp lie between the service and its ports.
-		return found{exists: slices.ContainsFunc(s.Spec.Ports, func(p corev1.ServicePort) bool { return "_"+protocolOf(p.Protocol) == below[0] })}
-	case len(below) == 1:
-		hosts = slices.DeleteFunc(hosts, func(h host) bool { return h.name != below[0] && dashed(h.address) != below[0] })
-		return hostRecords(owner, hosts)
-	case len(below) == 2:
-		return r.findPort(owner, name, s, hosts, below[0], below[1])
+	case len(below) == 1 && below[0] == "_endpoints":
+		f := hostRecords(owner, hosts)
+		f.exists = true
+		return f
+	case len(below) <= 2 && !slices.ContainsFunc(below, func(l string) bool { return !strings.HasPrefix(l, "_") }):
+		return r.findPorts(owner, name, s, hosts, below)
 	}
-	return nothing
+	nearest := below[len(below)-1]
+	if f := hostRecords(owner, named(hosts, nearest)); f.exists || len(addressesOfService(s)) == 0 {
+		return f
+	}
+	// OpenShift 3: whatever is before a service that has an address is that service.
+	return hostRecords(owner, []host{{address: addressesOfService(s)[0]}})
 }
 
-// findPort answers _port._protocol: one record for the service, or one for each
-// endpoint of a service without an address.
-func (r *Records) findPort(owner string, name types.NamespacedName, s *corev1.Service, hosts []host, port, protocol string) found {
+// named is the hosts of a name, or of the address that it says.
+func named(hosts []host, name string) []host {
+	return slices.DeleteFunc(hosts, func(h host) bool { return h.name != name && dashed(h.address) != name })
+}
+
+// findPorts answers _port._protocol and, for all ports, _protocol: one record for the service,
+// or one for each endpoint of a service without an address.
+func (r *Records) findPorts(owner string, name types.NamespacedName, s *corev1.Service, hosts []host, below []string) found {
+	protocol := below[len(below)-1]
 	base := name.Name + "." + name.Namespace + ".svc." + Zone
 	var f found
 	for _, p := range s.Spec.Ports {
-		if p.Name == "" || "_"+strings.ToLower(p.Name) != port || "_"+protocolOf(p.Protocol) != protocol {
+		if "_"+protocolOf(p.Protocol) != protocol || len(below) == 2 && (p.Name == "" || "_"+strings.ToLower(p.Name) != below[0]) {
 			continue
 		}
 		f.exists = true
+		if p.Name == "" {
+			continue // A port without a name has no record.
+		}
 		if a := addressesOfService(s); len(a) > 0 {
 			f.add(owner, base, uint16(p.Port), a[0])
 			continue

@@ -116,6 +116,7 @@ func checkDesired(u *unstructured.Unstructured) field.ErrorList {
 	if len(u.GetFinalizers()) > 0 {
 		errs = append(errs, field.Forbidden(meta.Child("finalizers"), "are given by Slipway"))
 	}
+	errs = append(errs, checkNodeName(u)...)
 	for _, a := range allocated {
 		if _, ok := u.GetAnnotations()[a]; ok {
 			errs = append(errs, field.Forbidden(meta.Child("annotations").Key(a), "is given by Slipway"))

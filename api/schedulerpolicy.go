@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	projectv1 "github.com/openshift/api/project/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -36,7 +37,8 @@ type SchedulerPolicy struct {
 	// HardPodAffinitySymmetricWeight is what the required affinity of a running pod counts for
 	// its neighbours, from 0 to 100; default 1.
 	HardPodAffinitySymmetricWeight *int32 `json:"hardPodAffinitySymmetricWeight,omitempty"`
-	// AlwaysCheckAllPredicates is taken and has no effect: all reasons are always counted.
+	// AlwaysCheckAllPredicates counts every reason for which a node cannot run a pod; otherwise the
+	// first is enough.
 	AlwaysCheckAllPredicates bool `json:"alwaysCheckAllPredicates,omitempty"`
 }
 
@@ -91,7 +93,7 @@ type LabelPreferenceArgument struct {
 	Presence bool   `json:"presence"`
 }
 
-// DefaultPredicates are checked where a policy names none; the last two are checked whatever
+// DefaultPredicates are checked where a policy names none; the last three are checked whatever
 // a policy says.
 var DefaultPredicates = []string{
 	"GeneralPredicates", "NoDiskConflict", "NoVolumeZoneConflict", "CheckVolumeBinding", "MatchInterPodAffinity", "EvenPodsSpread",
@@ -101,7 +103,7 @@ var DefaultPredicates = []string{
 // predicateNames are those without an argument. What limits volumes of clouds never refuses a node:
 // no such volume can be declared.
 var predicateNames = append([]string{
-	"PodFitsPorts", "PodFitsHostPorts", "PodFitsResources", "MatchNodeSelector", "HostName",
+	"PodFitsPorts", "PodFitsHostPorts", "PodFitsResources", "MatchNodeSelector", "HostName", "NoVolumeNodeConflict",
 	"MaxEBSVolumeCount", "MaxGCEPDVolumeCount", "MaxAzureDiskVolumeCount", "MaxCSIVolumeCountPred", "MaxCinderVolumeCount",
 }, DefaultPredicates...)
 
@@ -193,6 +195,21 @@ func ReadNodeSelector(text string) (map[string]string, error) {
 		return nil, fmt.Errorf("%q is not a node selector, such as region=primary,type=user: %w", text, err)
 	}
 	return set, nil
+}
+
+// ProjectSelector is the node selector that a project's pods have beside their own: that of the
+// project's annotation, even if it is empty, or else the cluster's. project and config, the scheduler's, are
+// nil where there is none.
+func ProjectSelector(project *projectv1.Project, config *corev1.ConfigMap) (map[string]string, error) {
+	if project != nil {
+		if text, ok := project.Annotations[ProjectNodeSelector]; ok {
+			return ReadNodeSelector(text)
+		}
+	}
+	if config == nil {
+		return nil, nil
+	}
+	return ReadNodeSelector(config.Data[DefaultNodeSelectorKey])
 }
 
 // MergeNodeSelectors is what a pod's own selector and that of its project, or of the cluster, ask

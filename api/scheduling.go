@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -62,6 +63,22 @@ func Tolerates(x *corev1.Toleration, taint *corev1.Taint) bool {
 		return true
 	}
 	return x.Key != "" && (x.Operator == "" || x.Operator == corev1.TolerationOpEqual) && x.Value == taint.Value
+}
+
+// nodeNames are where objects of a repository could give pods their node.
+var nodeNames = [][]string{
+	{"spec", "nodeName"}, {"spec", "template", "spec", "nodeName"}, {"spec", "jobTemplate", "spec", "template", "spec", "nodeName"},
+}
+
+// checkNodeName refuses a node that is chosen by the author: such a pod would pass by the scheduler, and with
+// it by its project's node selector, taints, cordons and what there is room for.
+func checkNodeName(u *unstructured.Unstructured) field.ErrorList {
+	for _, path := range nodeNames {
+		if name, ok, _ := unstructured.NestedString(u.Object, path...); ok && name != "" {
+			return field.ErrorList{field.Forbidden(field.NewPath(path[0], path[1:]...), "nodes are chosen by the scheduler: ask for one by nodeSelector: {kubernetes.io/hostname: "+name+"}")}
+		}
+	}
+	return nil
 }
 
 // validatePlacement checks what a pod's spec says about where it may run.

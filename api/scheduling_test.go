@@ -35,6 +35,26 @@ func TestPlacementIsChecked(t *testing.T) {
 	}
 }
 
+// TestNodesAreChosenByTheScheduler: whoever names his node passes by taints, cordons and the project's selector.
+func TestNodesAreChosenByTheScheduler(t *testing.T) {
+	t.Parallel()
+	const spec = `{restartPolicy: Never, nodeName: n1, containers: [{name: c, image: busybox}]}`
+	for text, want := range map[string]string{
+		`{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: ` + spec + `}`:                                                                           "spec.nodeName",
+		`{apiVersion: batch/v1, kind: Job, metadata: {name: j, namespace: shop}, spec: {template: {spec: ` + spec + `}}}`:                                                 "spec.template.spec.nodeName",
+		`{apiVersion: batch/v1, kind: CronJob, metadata: {name: j, namespace: shop}, spec: {schedule: '@hourly', jobTemplate: {spec: {template: {spec: ` + spec + `}}}}}`: "spec.jobTemplate.spec.template.spec.nodeName",
+	} {
+		errs := Check(object(t, text))
+		if got := fields(errs); got != want || !strings.Contains(errs[0].Detail, "nodeSelector: {kubernetes.io/hostname: n1}") {
+			t.Errorf("%s: refused %v, want %s", text, errs, want)
+		}
+	}
+	// A pod that the scheduler has bound is another matter.
+	if errs := Validate(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "p"}, Spec: corev1.PodSpec{NodeName: "n1"}}); strings.Contains(fields(errs), "nodeName") {
+		t.Error(errs)
+	}
+}
+
 func fields(errs field.ErrorList) string {
 	var names []string
 	for _, e := range errs {

@@ -139,8 +139,7 @@ func (s *scheduler) next() (*binding, bool) {
 	}
 	// It waits from before it is decided about: a decision that fails does not lose it.
 	w.queue.wait(p, whyAny, s.Clock())
-	t := w.task(p.pod)
-	d := w.decide(t, &s.scratch)
+	d, t := w.judge(p, &s.scratch)
 	b := &binding{pending: p, pod: p.pod, why: d.why}
 	if d.host == nil {
 		w.queue.wait(p, d.cause, s.Clock())
@@ -232,9 +231,8 @@ func (s *scheduler) refuse(ctx context.Context, seen *corev1.Pod, why string) er
 		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: why,
 		LastTransitionTime: metav1.NewTime(s.Clock()),
 	}
-	pod := seen.DeepCopy()
-	kept := pod.Status.Conditions[:0:0]
-	for _, c := range pod.Status.Conditions {
+	kept := seen.Status.Conditions[:0:0]
+	for _, c := range seen.Status.Conditions {
 		switch {
 		case c.Type != want.Type:
 			kept = append(kept, c)
@@ -244,6 +242,7 @@ func (s *scheduler) refuse(ctx context.Context, seen *corev1.Pod, why string) er
 			want.LastTransitionTime = c.LastTransitionTime
 		}
 	}
+	pod := seen.DeepCopy()
 	pod.Status.Conditions = append(kept, want)
 	if pod.Status.Phase == "" {
 		pod.Status.Phase = corev1.PodPending

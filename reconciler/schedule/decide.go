@@ -41,7 +41,8 @@ type scratch struct {
 }
 
 // decide chooses a node for a pod. Without one that fits it counts for each node the first predicate
-// that refuses it. Of several that are equally good the first by name is taken.
+// that refuses it, or all where the policy wants that. Of several that are equally good the first by
+// name is taken.
 func (w *world) decide(t *task, s *scratch) decision {
 	if t.hopeless != "" {
 		return decision{why: fmt.Sprintf("0/%d nodes are available: %s.", len(w.order), t.hopeless), cause: t.cause}
@@ -51,9 +52,11 @@ func (w *world) decide(t *task, s *scratch) decision {
 	for _, h := range w.order {
 		s.whys = s.whys[:0]
 		for i := range w.policy.predicates {
-			p := &w.policy.predicates[i]
-			if s.whys = p.check(t, h, s.whys); len(s.whys) > 0 {
-				cause |= p.cause
+			p, before := &w.policy.predicates[i], len(s.whys)
+			if s.whys = p.check(t, h, s.whys); len(s.whys) == before {
+				continue
+			}
+			if cause |= p.cause; !w.policy.all {
 				break
 			}
 		}

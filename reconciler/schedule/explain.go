@@ -109,6 +109,11 @@ func (w *world) explain(pod *corev1.Pod) *Explanation {
 			continue
 		}
 		for _, p := range w.policy.predicates {
+			// What wakes a pod again may differ within a predicate; its name is said once.
+			if last := len(n.Predicates) - 1; last >= 0 && n.Predicates[last].Name == p.name {
+				n.Predicates[last].Reasons = p.check(t, h, n.Predicates[last].Reasons)
+				continue
+			}
 			n.Predicates = append(n.Predicates, PredicateExplanation{p.name, p.check(t, h, nil)})
 		}
 		if i, fits := at[h]; fits {

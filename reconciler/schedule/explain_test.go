@@ -14,7 +14,7 @@ func TestExplanationNamesEveryNodePredicateAndScore(t *testing.T) {
 		t.Fatalf("got %+v", e)
 	}
 	for _, n := range e.Nodes {
-		if len(n.Predicates) != len(w.policy.predicates) || n.Fits != (n.Name == "a") || n.Fits != (len(n.Scores) == len(w.policy.priorities)) {
+		if len(n.Predicates) != len(w.policy.predicates)-1 || n.Fits != (n.Name == "a") || n.Fits != (len(n.Scores) == len(w.policy.priorities)) {
 			t.Errorf("got %+v", n)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/state/loop"
 )
 
@@ -40,8 +41,10 @@ type placed struct {
 	scoredCPU, scoredMem int64
 	ports                []hostPort
 	disks                []diskUse
-	affinity             *corev1.Affinity
-	terms                []heldTerm
+	// claims that the pod has.
+	claims   []string
+	affinity *corev1.Affinity
+	terms    []heldTerm
 	// booked: the world has it on the node ahead of the watch. version is that of the write, 0 as
 	// long as it is under way.
 	booked  bool
@@ -67,7 +70,7 @@ type use struct{ all, writers int }
 func newPlaced(pod *corev1.Pod, node string) *placed {
 	p := &placed{
 		key: types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}, uid: pod.UID, node: node, labels: pod.Labels,
-		leaving: pod.DeletionTimestamp != nil, asked: requests(pod), ports: hostPorts(pod), disks: disksOf(pod), affinity: podAffinity(pod),
+		leaving: pod.DeletionTimestamp != nil, asked: requests(pod), ports: hostPorts(pod), disks: disksOf(pod), claims: api.ClaimNames(&pod.Spec), affinity: podAffinity(pod),
 	}
 	if o := metav1.GetControllerOf(pod); o != nil {
 		p.owner = o.UID

@@ -249,14 +249,19 @@ func (d domain) has(h *host) bool {
 	return ok && d.values[value] > 0
 }
 
-// refuses says why a pod's company keeps it from a node; empty: it does not.
-func (c *company) refuses(h *host) string {
+// near says that a node is near all that the pod asks to be near.
+func (c *company) near(h *host) bool {
 	for _, d := range c.with {
 		_, labelled := h.node.Labels[d.label]
 		if !labelled || !c.lonely && !d.has(h) {
-			return "node(s) didn't match pod affinity rules"
+			return false
 		}
 	}
+	return true
+}
+
+// apart says why a node is too near to somebody; empty: it is not.
+func (c *company) apart(h *host) string {
 	for _, d := range c.without {
 		if d.has(h) {
 			return "node(s) didn't match pod anti-affinity rules"

@@ -15,15 +15,12 @@ import (
 type policy struct {
 	predicates []predicate
 	priorities []priority
+	// all: every predicate is asked about a node, also after one that refuses it.
+	all bool
 	// hardWeight is what a required affinity of a pod on a node counts for its neighbours.
 	hardWeight int64
 	// serviceLabels are all labels of serviceAffinity predicates.
 	serviceLabels []string
-}
-
-// config is what the ConfigMap says.
-type config struct {
-	selector map[string]string
 }
 
 // compile makes a policy of a file; nil: of the defaults.
@@ -31,7 +28,7 @@ func compile(file *api.SchedulerPolicy) *policy {
 	if file == nil {
 		file = &api.SchedulerPolicy{}
 	}
-	p := &policy{hardWeight: 1}
+	p := &policy{hardWeight: 1, all: file.AlwaysCheckAllPredicates}
 	if w := file.HardPodAffinitySymmetricWeight; w != nil {
 		p.hardWeight = int64(*w)
 	}
@@ -89,7 +86,7 @@ func members(name string) []string {
 // configure takes over what the scheduler's ConfigMap says; nil: there is none. What cannot be read
 // leaves what was in force: the validation lets it through only where it was written before.
 func (w *world) configure(c *corev1.ConfigMap) {
-	next, file := config{}, (*api.SchedulerPolicy)(nil)
+	var file *api.SchedulerPolicy
 	if c != nil {
 		if text, ok := c.Data[api.SchedulerPolicyKey]; ok {
 			var errs field.ErrorList
@@ -97,12 +94,11 @@ func (w *world) configure(c *corev1.ConfigMap) {
 				return
 			}
 		}
-		var err error
-		if next.selector, err = api.ReadNodeSelector(c.Data[api.DefaultNodeSelectorKey]); err != nil {
+		if _, err := api.ProjectSelector(nil, c); err != nil {
 			return
 		}
 	}
-	w.config, w.policy = next, compile(file)
+	w.config, w.policy = c, compile(file)
 	w.queue.wake(whyAny)
 }
 

@@ -22,44 +22,52 @@ type predicate struct {
 var predicates = []predicate{
 	{"CheckNodeCondition", whyNode, checkCondition},
 	{"CheckNodeUnschedulable", whyNode, checkUnschedulable},
-	{"HostName", whyPod | whyAny, checkHostName},
+	{"HostName", whySelector, checkHostName},
 	{"PodToleratesNodeTaints", whyNode, checkTaints},
-	{"MatchNodeSelector", whySelector | whyAny, checkSelector},
+	{"MatchNodeSelector", whySelector, checkSelector},
 	{"CheckNodeMemoryPressure", whyNode, checkMemoryPressure},
-	{"CheckNodeDiskPressure", whyNode, pressure(corev1.NodeDiskPressure, "node(s) had disk pressure")},
-	{"CheckNodePIDPressure", whyNode, pressure(corev1.NodePIDPressure, "node(s) had pid pressure")},
+	{"CheckNodeDiskPressure", whyNode, pressure(corev1.NodeDiskPressure, corev1.TaintNodeDiskPressure, "node(s) had disk pressure")},
+	{"CheckNodePIDPressure", whyNode, pressure(corev1.NodePIDPressure, corev1.TaintNodePIDPressure, "node(s) had pid pressure")},
 	{"PodFitsHostPorts", whyTaken, checkPorts},
 	{"PodFitsResources", whyRoom, checkResources},
 	{"NoDiskConflict", whyTaken, checkDisks},
 	{"CheckVolumeBinding", whyVolume, checkVolumes},
 	{"NoVolumeZoneConflict", whyVolume, checkZones},
-	{"EvenPodsSpread", whyPods, checkSpread},
-	{"MatchInterPodAffinity", whyPods, checkCompany},
+	{"EvenPodsSpread", whySpread, checkSpread},
+	{"MatchInterPodAffinity", whyNear, checkNear},
+	{"MatchInterPodAffinity", whyApart, checkApart},
 }
 
 // mandatory predicates hold whatever a policy says.
 var mandatory = []string{"CheckNodeCondition", "CheckNodeUnschedulable", "PodToleratesNodeTaints"}
 
-// groups are names of a policy that stand for predicates of other names. Those of clouds' volumes
-// stand for none.
+// groups are names of a policy that stand for predicates of other names, older ones among them. Those
+// of clouds' volumes stand for none.
 var groups = map[string][]string{
-	"GeneralPredicates": {"HostName", "MatchNodeSelector", "PodFitsHostPorts", "PodFitsResources"},
-	"PodFitsPorts":      {"PodFitsHostPorts"},
-	"MaxEBSVolumeCount": {}, "MaxGCEPDVolumeCount": {}, "MaxAzureDiskVolumeCount": {}, "MaxCSIVolumeCountPred": {}, "MaxCinderVolumeCount": {},
+	"GeneralPredicates":    {"HostName", "MatchNodeSelector", "PodFitsHostPorts", "PodFitsResources"},
+	"PodFitsPorts":         {"PodFitsHostPorts"},
+	"NoVolumeNodeConflict": {"CheckVolumeBinding"},
+	"MaxEBSVolumeCount":    {}, "MaxGCEPDVolumeCount": {}, "MaxAzureDiskVolumeCount": {}, "MaxCSIVolumeCountPred": {}, "MaxCinderVolumeCount": {},
 }
 
 func checkCondition(t *task, h *host, whys []string) []string {
-	if h.node.DeletionTimestamp != nil || !h.ready && !t.tolerates(&corev1.Taint{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule}) {
+	if h.node.DeletionTimestamp != nil || !h.ready && !t.bears(corev1.TaintNodeNotReady) {
 		return append(whys, "node(s) were not ready")
 	}
-	if h.pressure[corev1.NodeNetworkUnavailable] {
+	if h.pressure[corev1.NodeNetworkUnavailable] && !t.bears(corev1.TaintNodeNetworkUnavailable) {
 		return append(whys, "node(s) had unavailable network")
 	}
 	return whys
 }
 
+// bears says that a pod goes to nodes with a trouble that Kubernetes marks by a taint: daemons do,
+// which are there to look after such nodes.
+func (t *task) bears(trouble string) bool {
+	return t.tolerates(&corev1.Taint{Key: trouble, Effect: corev1.TaintEffectNoSchedule})
+}
+
 func checkUnschedulable(t *task, h *host, whys []string) []string {
-	if h.node.Spec.Unschedulable && !t.tolerates(&corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}) {
+	if h.node.Spec.Unschedulable && !t.bears(corev1.TaintNodeUnschedulable) {
 		return append(whys, "node(s) were unschedulable")
 	}
 	return whys
@@ -90,15 +98,15 @@ func checkSelector(t *task, h *host, whys []string) []string {
 }
 
 func checkMemoryPressure(t *task, h *host, whys []string) []string {
-	if t.bestEffort && h.pressure[corev1.NodeMemoryPressure] {
+	if t.bestEffort && h.pressure[corev1.NodeMemoryPressure] && !t.bears(corev1.TaintNodeMemoryPressure) {
 		return append(whys, "node(s) had memory pressure")
 	}
 	return whys
 }
 
-func pressure(of corev1.NodeConditionType, why string) func(*task, *host, []string) []string {
-	return func(_ *task, h *host, whys []string) []string {
-		if h.pressure[of] {
+func pressure(of corev1.NodeConditionType, taint, why string) func(*task, *host, []string) []string {
+	return func(t *task, h *host, whys []string) []string {
+		if h.pressure[of] && !t.bears(taint) {
 			return append(whys, why)
 		}
 		return whys
@@ -122,6 +130,9 @@ func checkResources(t *task, h *host, whys []string) []string {
 }
 
 func checkDisks(t *task, h *host, whys []string) []string {
+	if t.alone {
+		return append(whys, "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode")
+	}
 	if slices.ContainsFunc(t.self.disks, h.conflicts) {
 		return append(whys, "node(s) had no available disk")
 	}
@@ -151,8 +162,15 @@ func checkSpread(t *task, h *host, whys []string) []string {
 	return whys
 }
 
-func checkCompany(t *task, h *host, whys []string) []string {
-	if why := t.company.refuses(h); why != "" {
+func checkNear(t *task, h *host, whys []string) []string {
+	if !t.company.near(h) {
+		return append(whys, "node(s) didn't match pod affinity rules")
+	}
+	return whys
+}
+
+func checkApart(t *task, h *host, whys []string) []string {
+	if why := t.company.apart(h); why != "" {
 		return append(whys, why)
 	}
 	return whys
@@ -162,7 +180,7 @@ func splitZones(value string) []string { return strings.Split(value, "__") }
 
 // labelsPresence is a predicate of a policy: nodes have all of the labels, or none of them.
 func labelsPresence(name string, a *api.LabelsPresenceArgument) predicate {
-	return predicate{name, whySelector | whyAny, func(_ *task, h *host, whys []string) []string {
+	return predicate{name, whySelector, func(_ *task, h *host, whys []string) []string {
 		for _, l := range a.Labels {
 			if _, ok := h.node.Labels[l]; ok != a.Presence {
 				return append(whys, "node(s) didn't have the requested labels")
@@ -175,7 +193,7 @@ func labelsPresence(name string, a *api.LabelsPresenceArgument) predicate {
 // serviceAffinity is a predicate of a policy: the pods of a service are on nodes with equal values
 // of the labels. The first pod is free, but for what its own selector says.
 func serviceAffinity(name string, wanted []string) predicate {
-	return predicate{name, whySelector | whyAny, func(t *task, h *host, whys []string) []string {
+	return predicate{name, whySelector | whyPods, func(t *task, h *host, whys []string) []string {
 		for _, l := range wanted {
 			if value, ok := t.affine[l]; ok && h.node.Labels[l] != value {
 				return append(whys, "node(s) didn't match service affinity")

@@ -28,11 +28,17 @@ const (
 	whyRoom
 	// whyTaken: another pod has the port or the disk.
 	whyTaken
-	// whyPods: affinity, spread.
-	whyPods
+	// whyNear: nobody it wants to be near is there.
+	whyNear
+	// whyApart: somebody is there that it is to be apart from.
+	whyApart
+	// whySpread: too many of its like are there, or too few elsewhere.
+	whySpread
 	// whyVolume: claims and volumes.
 	whyVolume
 	whyAny why = 1<<iota - 1
+	// whyPods: what pods ask of each other.
+	whyPods = whyNear | whyApart | whySpread
 )
 
 // pending is a pod that has no node yet.
@@ -47,6 +53,8 @@ type pending struct {
 	since time.Time
 	// stale: its binding failed because it has changed; its next event brings it back.
 	stale bool
+	// alike is the refusal of a pod that asks for just the same; nil: not known.
+	alike *refusal
 }
 
 // queue is the pods without a node: first those of the highest priority, then the oldest.
@@ -103,7 +111,7 @@ func (q *queue) add(pod *corev1.Pod, priority int32) {
 	}
 	p.pod = pod
 	if !same || p.stale {
-		p.stale = false
+		p.stale, p.alike = false, nil
 		p.priority, p.asked = priority, requests(pod)
 		q.ready(p)
 	}
@@ -179,10 +187,11 @@ func (q *queue) wakeIf(causes why, also func(*pending) bool) {
 	}
 }
 
-// revive brings back the pods that have waited for so long.
+// revive brings back the pods that have waited for so long, and where the clock was set back those
+// that would wait until it is as late again.
 func (q *queue) revive(now time.Time, after time.Duration) {
 	for _, p := range q.waiting {
-		if now.Sub(p.since) >= after {
+		if waited := now.Sub(p.since); waited >= after || waited < 0 {
 			q.ready(p)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
 	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/state/loop"
 )
 
 // task is a pod with all that is asked about it read once, before nodes are looked at.
@@ -24,6 +25,8 @@ type task struct {
 	forbid    []spread
 	prefer    []spread
 	located   []located
+	// alone: it wants a claim that one pod may use at a time, and another uses.
+	alone bool
 	// hopeless says why no node is even looked at; empty: nodes are. cause is what could help.
 	hopeless string
 	cause    why
@@ -63,6 +66,7 @@ func (w *world) task(pod *corev1.Pod) *task {
 		t.cause = whyVolume
 		return t
 	}
+	t.alone = slices.ContainsFunc(t.self.claims, func(name string) bool { return w.occupied(loop.Key{Namespace: pod.Namespace, Name: name}) })
 	t.company = w.companyOf(pod, w.policy.hardWeight)
 	t.forbid, t.prefer = w.spreadsOf(t, true), w.spreadsOf(t, false)
 	t.affine = w.policy.affine(t)
@@ -129,17 +133,12 @@ func (t *task) tolerates(taint *corev1.Taint) bool {
 // projectSelector is the node selector of a project's pods: its own, even if it is empty, or else
 // the cluster's.
 func (w *world) projectSelector(name string) map[string]string {
-	if p := w.projects[name]; p != nil {
-		if text, ok := p.Annotations[api.ProjectNodeSelector]; ok {
-			set, err := api.ReadNodeSelector(text)
-			if err != nil {
-				// A selector that cannot be read must not let pods go anywhere.
-				return map[string]string{api.ProjectNodeSelector: "unreadable"}
-			}
-			return set
-		}
+	set, err := api.ProjectSelector(w.projects[name], w.config)
+	if err != nil {
+		// A selector that cannot be read must not let pods go anywhere.
+		return map[string]string{api.ProjectNodeSelector: "unreadable"}
 	}
-	return w.config.selector
+	return set
 }
 
 // located is where a volume of the pod can be reached from.
@@ -182,6 +181,13 @@ func (w *world) locate(pod *corev1.Pod) (out []located, why string) {
 		out = append(out, l)
 	}
 	return out, ""
+}
+
+// occupied says that a claim is for one pod at a time, and that a pod on some node has it: nodes see
+// the volumes of their own pods only.
+func (w *world) occupied(claim loop.Key) bool {
+	c := w.claims[claim]
+	return c != nil && w.using[claim] > 0 && slices.Contains(c.Spec.AccessModes, corev1.ReadWriteOncePod)
 }
 
 // zoneLabels place volumes, as NoVolumeZoneConflict reads them.

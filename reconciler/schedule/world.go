@@ -2,7 +2,6 @@ package schedule
 
 import (
 	"cmp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +33,8 @@ type world struct {
 	listed   int64
 	counters *counters
 	held     map[string]*held
+	// using counts the pods on nodes that have a claim.
+	using map[loop.Key]int
 
 	services *services
 	claims   map[loop.Key]*corev1.PersistentVolumeClaim
@@ -44,10 +45,15 @@ type world struct {
 	classes    map[string]*schedulingv1.PriorityClass
 	// defaultClass is that of pods that name none; nil: there is none.
 	defaultClass *schedulingv1.PriorityClass
-	config       config
-	policy       *policy
+	// config is the scheduler's ConfigMap; nil: there is none.
+	config *corev1.ConfigMap
+	policy *policy
 
 	queue *queue
+	// refusals are the last of each controller's pods. changes counts what could alter a decision, helps
+	// what could make a pod fit that does not.
+	refusals       map[types.UID]*refusal
+	changes, helps int64
 
 	followers []follower
 }
@@ -57,7 +63,7 @@ func newWorld() *world {
 		open: map[string]bool{}, hosts: map[string]*host{}, pods: map[types.UID]*placed{}, inNamespace: map[string]map[types.UID]*placed{},
 		counters: newCounters(), held: map[string]*held{}, services: newServices(), claims: map[loop.Key]*corev1.PersistentVolumeClaim{},
 		volumes: map[string]*corev1.PersistentVolume{}, projects: map[string]*projectv1.Project{}, classes: map[string]*schedulingv1.PriorityClass{},
-		queue: newQueue(),
+		using: map[loop.Key]int{}, queue: newQueue(), refusals: map[types.UID]*refusal{},
 	}
 	w.policy = compile(nil)
 	w.followers = w.kinds()
@@ -95,6 +101,7 @@ func (f follower) Listed(objects []client.Object, resourceVersion string) {
 	if f.name == "pods" {
 		f.w.listed = version(resourceVersion)
 	}
+	f.w.changed(false)
 	f.begin(objects)
 	for _, o := range objects {
 		f.saw(watch.Added, o)
@@ -107,6 +114,9 @@ func (f follower) Listed(objects []client.Object, resourceVersion string) {
 func (f follower) Saw(event watch.EventType, o client.Object) {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
+	if f.name != "pods" && f.name != "nodes" {
+		f.w.changed(false)
+	}
 	f.saw(event, o)
 }
 
@@ -184,7 +194,7 @@ func (w *world) bound(pod *corev1.Pod, have *placed) {
 	if have != nil && have.node == pod.Spec.NodeName && have.leaving == leaving && equality.Semantic.DeepEqual(have.labels, pod.Labels) {
 		if have.booked {
 			have.booked = false
-			w.queue.wake(whyPods)
+			w.queue.wake(whyNear | whySpread)
 		}
 		return
 	}
@@ -192,9 +202,13 @@ func (w *world) bound(pod *corev1.Pod, have *placed) {
 		w.remove(have)
 	}
 	w.place(newPlaced(pod, pod.Spec.NodeName))
-	w.queue.wake(whyPods)
-	if have != nil && leaving {
+	switch {
+	case have == nil:
+		w.queue.wake(whyNear | whySpread)
+	case leaving:
 		w.freed(have)
+	default:
+		w.queue.wake(whyPods)
 	}
 }
 
@@ -216,6 +230,18 @@ func (w *world) place(p *placed) {
 	w.inNamespace[p.key.Namespace][p.uid] = p
 	w.counters.add(p, 1)
 	w.hold(p, 1)
+	w.use(p, 1)
+	w.changed(true)
+}
+
+// use counts the claims of a pod.
+func (w *world) use(p *placed, n int) {
+	for _, claim := range p.claims {
+		key := loop.Key{Namespace: p.key.Namespace, Name: claim}
+		if w.using[key] += n; w.using[key] == 0 {
+			delete(w.using, key)
+		}
+	}
 }
 
 func (w *world) remove(p *placed) {
@@ -229,75 +255,8 @@ func (w *world) remove(p *placed) {
 	}
 	w.counters.add(p, -1)
 	w.hold(p, -1)
-}
-
-func (w *world) host(name string) *host {
-	h := w.hosts[name]
-	if h == nil {
-		h = newHost(name)
-		w.hosts[name] = h
-	}
-	return h
-}
-
-// listNodes forgets the nodes that a list does not have.
-func (w *world) listNodes(objects []client.Object) {
-	there := map[string]bool{}
-	for _, o := range objects {
-		there[o.GetName()] = true
-	}
-	for _, h := range slices.Clone(w.order) {
-		if !there[h.name] {
-			w.sawNode(watch.Deleted, h.node)
-		}
-	}
-}
-
-func (w *world) sawNode(event watch.EventType, o client.Object) {
-	n, ok := o.(*corev1.Node)
-	if !ok {
-		return
-	}
-	at, found := slices.BinarySearchFunc(w.order, n.Name, func(h *host, name string) int { return strings.Compare(h.name, name) })
-	if event == watch.Deleted {
-		if found {
-			w.order[at].node = nil
-			w.order = slices.Delete(w.order, at, at+1)
-		}
-		if h := w.hosts[n.Name]; h != nil && len(h.pods) == 0 {
-			delete(w.hosts, n.Name)
-		}
-		w.queue.wake(whyPods)
-		return
-	}
-	h := w.host(n.Name)
-	before := *h
-	h.set(n)
-	if !found {
-		w.order = slices.Insert(w.order, at, h)
-		w.queue.wake(whyAny)
-		return
-	}
-	if why := changed(&before, h); why != 0 {
-		w.queue.wake(why)
-	}
-}
-
-// changed says which reasons a node's change may have taken away; a heartbeat takes none.
-func changed(before, h *host) why {
-	var out why
-	a, b := before.node, h.node
-	if before.ready != h.ready || a.Spec.Unschedulable != b.Spec.Unschedulable || !equality.Semantic.DeepEqual(a.Spec.Taints, b.Spec.Taints) ||
-		!equality.Semantic.DeepEqual(before.pressure, h.pressure) {
-		out |= whyNode
-	}
-	if !equality.Semantic.DeepEqual(a.Labels, b.Labels) {
-		out |= whyAny
-	}
-	if !equality.Semantic.DeepEqual(a.Status.Allocatable, b.Status.Allocatable) {
-		out |= whyRoom
-	}
-	return out
+	w.use(p, -1)
+	w.changed(false)
 }
 
 func (w *world) sawClaim(event watch.EventType, o client.Object) {

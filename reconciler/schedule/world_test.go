@@ -85,6 +85,9 @@ func TestPredicates(t *testing.T) {
 	}
 	volume := read[corev1.PersistentVolume](t, "{metadata: {name: v}, spec: {nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: host, operator: In, values: [b]}]}]}}}}")
 	data := "{spec: {volumes: [{name: d, persistentVolumeClaim: {claimName: data}}]}}"
+	alone := read[corev1.PersistentVolumeClaim](t, "{metadata: {name: alone, namespace: shop}, spec: {volumeName: p, accessModes: [ReadWriteOncePod]}, status: {phase: Bound}}")
+	pv := read[corev1.PersistentVolume](t, "{metadata: {name: p}}")
+	one := "{spec: {volumes: [{name: d, persistentVolumeClaim: {claimName: alone}}]}}"
 	ebs := "{spec: {volumes: [{name: d, awsElasticBlockStore: {volumeID: x}}]}}"
 	gce := "{spec: {volumes: [{name: d, gcePersistentDisk: {pdName: x, readOnly: true}}]}}"
 	for name, c := range map[string]struct {
@@ -123,6 +126,17 @@ func TestPredicates(t *testing.T) {
 		"host port, any":               {with(a, pod(t, "x", "a", port("80", ", hostIP: 10.0.0.1"))), port("80", ""), "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."},
 		"disk in use":                  {with(a, pod(t, "x", "a", ebs)), ebs, "0/1 nodes are available: 1 node(s) had no available disk."},
 		"disk of readers":              {with(a, pod(t, "x", "a", gce)), gce, "a"},
+		"disk pressure, borne":         {with(node(t, "a", "{status: {conditions: [{type: Ready, status: 'True'}, {type: DiskPressure, status: 'True'}, {type: MemoryPressure, status: 'True'}, {type: PIDPressure, status: 'True'}]}}")), "{spec: {tolerations: [{operator: Exists, effect: NoSchedule}]}}", "a"},
+		"pid pressure":                 {with(node(t, "a", "{status: {conditions: [{type: Ready, status: 'True'}, {type: PIDPressure, status: 'True'}]}}")), "", "0/1 nodes are available: 1 node(s) had pid pressure."},
+		"no network":                   {with(node(t, "a", "{status: {conditions: [{type: Ready, status: 'True'}, {type: NetworkUnavailable, status: 'True'}]}}")), "", "0/1 nodes are available: 1 node(s) had unavailable network."},
+		"host name":                    {two, "{spec: {nodeName: b}}", "b"},
+		"host name of nobody":          {two, "{spec: {nodeName: c}}", "0/2 nodes are available: 2 node(s) didn't match the requested node name."},
+		"claim of one pod":             {append(with(claim("Bound"), alone, pv, pod(t, "x", "b", one)), two...), one, "0/2 nodes are available: 2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode."},
+		"that has ended":               {append(with(alone, pv, pod(t, "x", "b", strings.Replace(one, "{spec", "{status: {phase: Failed}, spec", 1))), two...), one, "a"},
+		"of another project":           {append(with(alone, pv, pod(t, "x", "b", strings.Replace(one, "{spec", "{metadata: {namespace: other}, spec", 1))), two...), one, "a"},
+		"zone of a volume":             {append(with(claim("Bound"), read[corev1.PersistentVolume](t, "{metadata: {name: v, labels: {topology.kubernetes.io/zone: east}}}"), node(t, "c", "{metadata: {labels: {topology.kubernetes.io/zone: west}}}")), node(t, "d", "{metadata: {labels: {topology.kubernetes.io/zone: east}}}")), data, "d"},
+		"every reason":                 {with(node(t, "a", "{spec: {unschedulable: true}}"), schedulerConfig("alwaysCheckAllPredicates: true", "")), cpu("3"), "0/1 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable."},
+		"the first reason":             {with(node(t, "a", "{spec: {unschedulable: true}}")), cpu("3"), "0/1 nodes are available: 1 node(s) were unschedulable."},
 		"no claim":                     {two, data, "0/2 nodes are available: persistentvolumeclaim \"data\" not found."},
 		"claim waits":                  {append(with(claim("Pending")), two...), data, "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims."},
 		"volume on a node":             {append(with(claim("Bound"), volume), two...), data, "b"},

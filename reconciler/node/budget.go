@@ -2,7 +2,7 @@ package node
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 	"time"
 
@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
@@ -84,6 +85,9 @@ func (b *budgets) reconcile(ctx context.Context, key loop.Key) (loop.Result, err
 		return loop.Result{}, err
 	}
 	expected, failure := b.expected(ctx, &budget, list.Items)
+	if failure != nil && !errors.Is(failure, errNotScaled) {
+		return loop.Result{}, failure
+	}
 	status, after := count(&budget, list.Items, expected, failure, b.Clock())
 	if !equality.Semantic.DeepEqual(status, budget.Status) {
 		budget.Status = status
@@ -126,6 +130,9 @@ func (b *budgets) expected(ctx context.Context, budget *policyv1.PodDisruptionBu
 	return sum, nil
 }
 
+// errNotScaled is why a budget cannot be counted, until its pods or it change; what else goes wrong may pass.
+var errNotScaled = errors.New("the pods' controller has no number of replicas: use a minAvailable that is a number")
+
 // scale follows a controller to the one at the top that has replicas: of a ReplicationController to its
 // DeploymentConfig, of a ReplicaSet to its Deployment.
 func (b *budgets) scale(ctx context.Context, namespace string, owner *metav1.OwnerReference) (top types.UID, replicas int, err error) {
@@ -135,7 +142,7 @@ func (b *budgets) scale(ctx context.Context, namespace string, owner *metav1.Own
 		o.SetAPIVersion(owner.APIVersion)
 		o.SetKind(owner.Kind)
 		if err := b.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: owner.Name}, o); err != nil {
-			if apierrors.IsNotFound(err) {
+			if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) || runtime.IsNotRegisteredError(err) {
 				break
 			}
 			return "", 0, err
@@ -148,7 +155,7 @@ func (b *budgets) scale(ctx context.Context, namespace string, owner *metav1.Own
 		owner = metav1.GetControllerOf(o)
 	}
 	if !found {
-		return "", 0, fmt.Errorf("the pods' controller has no number of replicas: use a minAvailable that is a number")
+		return "", 0, errNotScaled
 	}
 	return top, replicas, nil
 }

@@ -67,10 +67,12 @@ func Controllers(d Deps) []loop.Controller {
 
 // index knows which pods are bound to which node, and which nodes are not as they should be.
 type index struct {
-	mu   sync.Mutex
-	on   map[string]map[loop.Key]bool
-	at   map[loop.Key]string
-	well map[string]bool
+	mu sync.Mutex
+	// followed says that no pod is missed.
+	followed bool
+	on       map[string]map[loop.Key]bool
+	at       map[loop.Key]string
+	well     map[string]bool
 	// troubled nodes are woken by each of their pods, those that drain also by each budget.
 	troubled map[string]bool
 	drains   map[string]bool
@@ -118,14 +120,15 @@ func (x *index) mark(name string, troubled, drains bool) {
 	}
 }
 
-func (x *index) pods(name string) []loop.Key {
+// pods are those that are bound to a node; false: it is not known yet which.
+func (x *index) pods(name string) ([]loop.Key, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var out []loop.Key
 	for key := range x.on[name] {
 		out = append(out, key)
 	}
-	return out
+	return out, x.followed
 }
 
 // storm says that no node is well, or that of more than two that are not well they are the most:
@@ -189,6 +192,7 @@ func (x podsOf) Listed(objects []client.Object, _ string) {
 	for _, o := range objects {
 		x.Saw(watch.Added, o)
 	}
+	x.follow(true)
 }
 
 // Saw implements loop.Observer.
@@ -216,4 +220,10 @@ func (x podsOf) Saw(event watch.EventType, o client.Object) {
 }
 
 // Lost implements loop.Observer.
-func (x podsOf) Lost() {}
+func (x podsOf) Lost() { x.follow(false) }
+
+func (x podsOf) follow(all bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.followed = all
+}

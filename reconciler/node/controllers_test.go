@@ -190,6 +190,42 @@ func TestALostNodeIsEvacuated(t *testing.T) {
 	})
 }
 
+// TestABudgetThatAllowsNothing holds a drain for as long as it stands, and says so; of a node that is gone
+// it holds nothing.
+func TestABudgetThatAllowsNothing(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	l.node("n1")
+	l.node("n2")
+	none := intstr.FromInt32(0)
+	budget := &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "never"}, Spec: policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &none, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}}}
+	must(t, l.c.Create(t.Context(), budget))
+	rc := &corev1.ReplicationController{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Spec: corev1.ReplicationControllerSpec{Replicas: new(int32(1)), Selector: map[string]string{"app": "web"}, Template: &corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "busybox"}}}}}}
+	must(t, l.c.Create(t.Context(), rc))
+	web := l.pod("web", "n1", func(p *corev1.Pod) {
+		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ReplicationController", Name: "web", UID: rc.UID, Controller: new(true)}}
+	})
+	config := l.config("n1", v1alpha1.NodeConfigSpec{Drain: true})
+	eventually(t, "the config names the pod and the budget", func() bool {
+		must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
+		d := meta.FindStatusCondition(config.Status.Conditions, v1alpha1.NodeConfigDrained)
+		return d != nil && d.Status == metav1.ConditionFalse && d.Message == "1 left: shop/web is kept by PodDisruptionBudget never: 1 of its pods are healthy, and 1 have to be"
+	})
+	if s := l.state(web); s != "" {
+		t.Fatalf("the pod is %s", s)
+	}
+	must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
+	config.Spec = v1alpha1.NodeConfigSpec{Gone: true}
+	must(t, l.c.Update(t.Context(), config))
+	eventually(t, "a node that is gone is not asked", func() bool {
+		l.clock.move(15 * time.Second)
+		l.beat("n2")
+		l.wake("n1")
+		return l.state(web) == "gone"
+	})
+}
+
 // TestADrainHonoursBudgets: of three pods two have to stay healthy.
 func TestADrainHonoursBudgets(t *testing.T) {
 	t.Parallel()

@@ -31,6 +31,7 @@ func TestWhatBecomesOfPods(t *testing.T) {
 		well    = "{status: {conditions: [{type: Ready, status: 'True'}]}}"
 		silent  = "{spec: {taints: [{key: node.kubernetes.io/unreachable, effect: NoExecute, timeAdded: '2026-01-02T11:56:00Z'}]}, status: {conditions: [{type: Ready, status: Unknown}]}}"
 		long    = "{spec: {taints: [{key: node.kubernetes.io/unreachable, effect: NoExecute, timeAdded: '2026-01-02T11:55:00Z'}]}, status: {conditions: [{type: Ready, status: Unknown}]}}"
+		ill     = "{spec: {taints: [{key: node.kubernetes.io/not-ready, effect: NoExecute, timeAdded: '2026-01-02T11:50:00Z'}]}, status: {conditions: [{type: Ready, status: 'False'}]}}"
 		tainted = "{spec: {taints: [{key: only, value: db, effect: NoExecute, timeAdded: '2026-01-02T11:59:30Z'}]}, status: {conditions: [{type: Ready, status: 'True'}]}}"
 		plain   = "{metadata: {name: p}}"
 		ready   = "{metadata: {name: p}, status: {phase: Running, conditions: [{type: Ready, status: 'True'}]}}"
@@ -54,7 +55,7 @@ func TestWhatBecomesOfPods(t *testing.T) {
 		"its own patience":               {node: silent, pod: "{metadata: {name: p}, spec: {tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 10}]}}", want: "leave"},
 		"tolerates for ever":             {node: long, pod: always},
 		"silent, stateful":               {node: long, pod: plain, stateful: true},
-		"silent, in a storm":             {node: long, pod: plain, storm: true},
+		"silent, in a storm":             {node: long, pod: plain, storm: true, after: stormPause},
 		"silent, of a DaemonSet":         {node: long, pod: daemons},
 		"silent, ended":                  {node: long, pod: ends},
 		"silent, leaving":                {node: long, pod: leaving},
@@ -67,6 +68,14 @@ func TestWhatBecomesOfPods(t *testing.T) {
 		"gone":                           {node: silent, pod: plain, stateful: true, storm: true, config: v1alpha1.NodeConfigSpec{Gone: true}, want: "drop"},
 		"gone, leaving":                  {node: silent, pod: leaving, config: v1alpha1.NodeConfigSpec{Gone: true}, want: "drop"},
 		"gone, but it reports":           {node: well, pod: plain, config: v1alpha1.NodeConfigSpec{Gone: true}},
+		"gone, but it says it is ill":    {node: ill, pod: plain, stateful: true, config: v1alpha1.NodeConfigSpec{Gone: true}},
+		"never reported, gone":           {node: "{metadata: {name: n}}", pod: plain, config: v1alpha1.NodeConfigSpec{Gone: true}, want: "drop"},
+		"drain, stateful":                {node: well, pod: plain, stateful: true, config: v1alpha1.NodeConfigSpec{Drain: true}, want: "evict"},
+		"drain of a silent node":         {node: silent, pod: plain, config: v1alpha1.NodeConfigSpec{Drain: true}, want: "evict", after: time.Minute},
+		"drain of one, stateful":         {node: silent, pod: plain, stateful: true, config: v1alpha1.NodeConfigSpec{Drain: true}, want: "stay"},
+		"drain of an ill one, stateful":  {node: ill, pod: plain, stateful: true, config: v1alpha1.NodeConfigSpec{Drain: true}, want: "stay"},
+		"tainted and silent, stateful":   {node: strings.Replace(tainted, "'True'", "Unknown", 1), pod: plain, stateful: true},
+		"tainted and silent":             {node: strings.Replace(tainted, "'True'", "Unknown", 1), pod: plain, want: "leave"},
 		"no Node":                        {pod: plain, want: "drop"},
 	} {
 		p := read[corev1.Pod](t, c.pod)
@@ -94,6 +103,10 @@ func TestShape(t *testing.T) {
 	}
 	if len(got.Spec.Taints) != 2 || !got.Spec.Taints[0].TimeAdded.UTC().Equal(noon.Add(-time.Hour)) || got.Spec.Taints[1].Key != corev1.TaintNodeNotReady || !got.Spec.Taints[1].TimeAdded.UTC().Equal(noon) {
 		t.Errorf("got %+v", got.Spec.Taints)
+	}
+	ahead := shape(got, &v1alpha1.NodeConfigSpec{Taints: []corev1.Taint{{Key: "kept", Effect: corev1.TaintEffectNoExecute}}}, noon.Add(-2*time.Hour))
+	if at := ahead.Spec.Taints[0].TimeAdded; !at.UTC().Equal(noon.Add(-2 * time.Hour)) {
+		t.Errorf("a clock that was set back keeps the pods until %s", at)
 	}
 	back := shape(got, &v1alpha1.NodeConfigSpec{}, noon)
 	if fmt.Sprint(back.Labels) != "map[own:x]" || len(back.Annotations) != 0 || back.Spec.Unschedulable || len(back.Spec.Taints) != 1 {
@@ -154,4 +167,30 @@ func TestSilenceIsCountedFromWhatWasHeard(t *testing.T) {
 	c.wasDeaf()
 	at(time.Hour, 0)
 	at(time.Hour+39*time.Second, 39*time.Second)
+}
+
+// TestNothingIsConcludedFromWhatIsNotListed: before the pods are listed a node seems to have none.
+func TestNothingIsConcludedFromWhatIsNotListed(t *testing.T) {
+	t.Parallel()
+	c := &controller{Deps: Deps{Clock: func() time.Time { return noon }, Grace: 40 * time.Second}, index: newIndex(), seen: map[string]sight{}}
+	n := read[corev1.Node](t, "{metadata: {name: n}, status: {conditions: [{type: Ready, status: 'True'}]}}")
+	config := &v1alpha1.NodeConfig{Spec: v1alpha1.NodeConfigSpec{Drain: true}}
+	attend := func() (time.Duration, []string) {
+		after, left, err := c.attend(t.Context(), n, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return after, left
+	}
+	if after, left := attend(); after != again || left != nil {
+		t.Errorf("unlisted: again after %s, left %v", after, left)
+	}
+	podsOf{c.index}.Listed(nil, "1")
+	if after, left := attend(); after != 0 || left == nil || len(left) > 0 {
+		t.Errorf("listed: again after %s, left %v", after, left)
+	}
+	podsOf{c.index}.Lost()
+	if after, left := attend(); after != again || left != nil {
+		t.Errorf("lost: again after %s, left %v", after, left)
+	}
 }

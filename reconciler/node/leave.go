@@ -27,7 +27,13 @@ const (
 	evict step = "evict"
 	// drop removes the object without asking the node, which is gone.
 	drop step = "drop"
+	// stay keeps a pod that was to be evicted.
+	stay step = "stay"
 )
+
+// stormPause is how soon the pods of a silent node are looked at again where most nodes are silent:
+// nothing tells this node that the others are back.
+const stormPause = 10 * time.Second
 
 type action struct {
 	pod  *corev1.Pod
@@ -52,7 +58,8 @@ type situation struct {
 // decide lists what is to be done about the pods of a node, and when to look again; 0: when something
 // changes.
 func decide(s situation) (acts []action, after time.Duration) {
-	gone := s.node == nil || s.config.Gone && readiness(s.node) != corev1.ConditionTrue
+	// One that says itself that it is not ready is there, whatever git says.
+	gone := s.node == nil || s.config.Gone && readiness(s.node) != corev1.ConditionTrue && readiness(s.node) != corev1.ConditionFalse
 	for _, p := range s.pods {
 		switch {
 		case gone:
@@ -76,9 +83,20 @@ func (s situation) about(p *corev1.Pod) (acts []action, after time.Duration) {
 	if p.DeletionTimestamp != nil {
 		return acts, 0
 	}
+	if s.stateful[p] && !s.obeys() {
+		// Where nobody can tell whether it has ended, another of it must not begin.
+		if s.config.Drain && !daemon(p) {
+			acts = append(acts, action{p, stay, "has a state of its own, and its node cannot be asked to end it: it leaves when the node is well, or said to be gone"})
+		}
+		return acts, 0
+	}
 	for _, t := range s.node.Spec.Taints {
 		silent := t.Key == corev1.TaintNodeUnreachable || t.Key == corev1.TaintNodeNotReady
-		if t.Effect != corev1.TaintEffectNoExecute || silent && (s.storm || s.stateful[p]) {
+		if t.Effect != corev1.TaintEffectNoExecute {
+			continue
+		}
+		if silent && s.storm {
+			after = stormPause
 			continue
 		}
 		stays, forever := tolerated(p, &t)
@@ -100,6 +118,12 @@ func (s situation) about(p *corev1.Pod) (acts []action, after time.Duration) {
 		acts = append(acts, action{p, evict, "its node is drained"})
 	}
 	return acts, after
+}
+
+// obeys says that a node hears that a pod shall end, and does it.
+func (s situation) obeys() bool {
+	r := readiness(s.node)
+	return r != corev1.ConditionUnknown && r != corev1.ConditionFalse
 }
 
 // tolerated is how long a pod tolerates a taint: the shortest of the tolerations that match.

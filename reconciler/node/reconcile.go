@@ -138,9 +138,12 @@ func (c *controller) absent(ctx context.Context, name string, config *v1alpha1.N
 		c.seen[name] = s
 	}
 	c.mu.Unlock()
-	keys := c.index.pods(name)
-	if err := c.tell(ctx, config, false, nil); err != nil || len(keys) == 0 {
+	keys, known := c.index.pods(name)
+	if err := c.tell(ctx, config, false, nil); err != nil || known && len(keys) == 0 {
 		return loop.Result{}, err
+	}
+	if !known {
+		return loop.Result{After: again}, nil
 	}
 	if rest := c.Grace - now.Sub(s.at); rest > 0 {
 		return loop.Result{After: rest}, nil
@@ -164,7 +167,11 @@ func (c *controller) attend(ctx context.Context, n *corev1.Node, config *v1alpha
 	if !troubled {
 		return 0, nil, nil
 	}
-	pods, err := c.read(ctx, n.Name, c.index.pods(n.Name))
+	keys, known := c.index.pods(n.Name)
+	if !known {
+		return again, nil, nil
+	}
+	pods, err := c.read(ctx, n.Name, keys)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -249,6 +256,8 @@ func (c *controller) carryOut(ctx context.Context, acts []action) (map[*corev1.P
 		case drop:
 			c.Events.Event(a.pod, corev1.EventTypeWarning, "NodeGone", "removed: %s", a.why)
 			err = c.remove(ctx, a.pod, &none)
+		case stay:
+			kept[a.pod] = a.why
 		case evict:
 			if err = c.evict(ctx, a.pod); err == nil {
 				c.Events.Event(a.pod, corev1.EventTypeNormal, "Evicted", "leaves its node: %s", a.why)

@@ -67,7 +67,8 @@ func taints(n *corev1.Node, wanted []corev1.Taint, now time.Time) []corev1.Taint
 		at := metav1.NewTime(now).Rfc3339Copy()
 		t.TimeAdded = &at
 		for _, old := range n.Spec.Taints {
-			if old.Key == t.Key && old.Effect == t.Effect && old.TimeAdded != nil {
+			// A time to come is one of before the clock was set back, and would keep the pods for as long.
+			if old.Key == t.Key && old.Effect == t.Effect && old.TimeAdded != nil && !old.TimeAdded.After(now) {
 				t.TimeAdded = old.TimeAdded
 			}
 		}

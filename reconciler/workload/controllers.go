@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	projectv1 "github.com/openshift/api/project/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -73,6 +74,8 @@ func Controllers(d Deps) []loop.Controller {
 			Watches: []loop.Watch{
 				{List: &appsv1.DaemonSetList{}, Keys: seen.set},
 				{List: &corev1.NodeList{}, Keys: seen.all, Skip: seen.same},
+				{List: &projectv1.ProjectList{}, Keys: seen.project},
+				{List: &corev1.ConfigMapList{}, Keys: seen.config},
 				{List: &corev1.PodList{}, Keys: ownedBy("DaemonSet")},
 			},
 			Workers:   d.Workers,

@@ -26,6 +26,8 @@ type Daemons struct {
 	Pods []*corev1.Pod
 	// Revision is the hash of the template as it is now.
 	Revision string
+	// Selector is the node selector of the project, or of the cluster.
+	Selector map[string]string
 	Now      time.Time
 }
 
@@ -185,6 +187,11 @@ func (d Daemons) eligible(n *corev1.Node) (run, stay bool) {
 	spec := &d.Set.Spec.Template.Spec
 	if spec.NodeName != "" && spec.NodeName != n.Name {
 		return false, false
+	}
+	for label, value := range d.Selector {
+		if n.Labels[label] != value {
+			return false, false
+		}
 	}
 	if fits, err := nodeaffinity.NewRequiredNodeAffinity(spec.NodeSelector, spec.Affinity).Match(n); err != nil || !fits {
 		return false, false

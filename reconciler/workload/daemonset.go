@@ -5,17 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"time"
 
+	projectv1 "github.com/openshift/api/project/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/dump"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/reconciler/pods"
 	"slipway.dev/slipway/state/loop"
 )
@@ -47,6 +51,9 @@ func (c daemonSets) pass(ctx context.Context, key loop.Key) (acted bool, after t
 	}
 	d := Daemons{Set: &set, Revision: revisions[len(revisions)-1].Labels[labelHash], Now: c.Clock()}
 	if d.Nodes, err = c.nodes(ctx); err != nil {
+		return false, 0, err
+	}
+	if d.Selector, err = c.selector(ctx, set.Namespace); err != nil {
 		return false, 0, err
 	}
 	owner := pods.Owner{Client: c.Client, Events: c.Events, Object: &set, Kind: daemonKind, Selector: selector}
@@ -87,6 +94,27 @@ func (c daemonSets) nodes(ctx context.Context) ([]*corev1.Node, error) {
 		}
 	}
 	return out, nil
+}
+
+// selector is the node selector that the scheduler will add to the pods of a project: a pod for another
+// node would wait for ever.
+func (c daemonSets) selector(ctx context.Context, project string) (map[string]string, error) {
+	p, config := &projectv1.Project{}, &corev1.ConfigMap{}
+	if err := c.Client.Get(ctx, client.ObjectKey{Name: project}, p); apierrors.IsNotFound(err) {
+		p = nil
+	} else if err != nil {
+		return nil, err
+	}
+	if err := c.Client.Get(ctx, client.ObjectKey{Namespace: api.SystemProject, Name: api.SchedulerConfig}, config); apierrors.IsNotFound(err) {
+		config = nil
+	} else if err != nil {
+		return nil, err
+	}
+	s, err := api.ProjectSelector(p, config)
+	if err != nil {
+		return nil, fmt.Errorf("node selector of project %s: %w", project, err)
+	}
+	return s, nil
 }
 
 func (c daemonSets) carryOut(ctx context.Context, owner pods.Owner, d Daemons, change DaemonChange) error {
@@ -131,6 +159,19 @@ func (e *everywhere) all(client.Object) []loop.Key {
 		out = append(out, key)
 	}
 	return out
+}
+
+// project wakes a project's sets: its node selector may have changed.
+func (e *everywhere) project(o client.Object) []loop.Key {
+	return slices.DeleteFunc(e.all(o), func(k loop.Key) bool { return k.Namespace != o.GetName() })
+}
+
+// config wakes all sets where the scheduler's settings change, with the cluster's node selector.
+func (e *everywhere) config(o client.Object) []loop.Key {
+	if o.GetNamespace() != api.SystemProject || o.GetName() != api.SchedulerConfig {
+		return nil
+	}
+	return e.all(o)
 }
 
 func (e *everywhere) same(event watch.EventType, o client.Object) bool {

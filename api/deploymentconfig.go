@@ -2,6 +2,8 @@ package api
 
 import (
 	"maps"
+	"slices"
+	"strings"
 
 	appsv1 "github.com/openshift/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -82,9 +84,29 @@ func imagelessContainers(triggers appsv1.DeploymentTriggerPolicies) map[string]b
 	return names
 }
 
+// AwaitsImage says that a config's first rollout waits for an image trigger: no image has
+// come by it yet. One that is not automatic is waited for only where git names no image for
+// its containers; OpenShift would wait for `oc rollout latest`, which here is the commit.
+func AwaitsImage(dc *appsv1.DeploymentConfig, t *appsv1.DeploymentTriggerImageChangeParams) bool {
+	if t.LastTriggeredImage != "" || t.Automatic || dc.Spec.Template == nil {
+		return t.LastTriggeredImage == ""
+	}
+	pod := dc.Spec.Template.Spec
+	return slices.ContainsFunc(slices.Concat(pod.InitContainers, pod.Containers), func(c corev1.Container) bool {
+		return slices.Contains(t.ContainerNames, c.Name) && strings.TrimSpace(c.Image) == ""
+	})
+}
+
+// maxConfigName leaves room for a hyphen and a version of five digits where the name of a
+// version is a label, which holds 63 characters.
+const maxConfigName = 57
+
 func validateDeploymentConfig(dc *appsv1.DeploymentConfig) field.ErrorList {
 	s, p := &dc.Spec, field.NewPath("spec")
 	errs := nonNegative(p.Child("replicas"), s.Replicas)
+	if len(dc.Name) > maxConfigName {
+		errs = append(errs, field.TooLong(field.NewPath("metadata", "name"), dc.Name, maxConfigName))
+	}
 	errs = append(errs, nonNegative(p.Child("minReadySeconds"), s.MinReadySeconds)...)
 	if l := s.RevisionHistoryLimit; l != nil {
 		errs = append(errs, nonNegative(p.Child("revisionHistoryLimit"), *l)...)

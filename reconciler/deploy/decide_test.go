@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,17 +84,28 @@ func TestDecideConfig(t *testing.T) {
 	limitOne := func(dc *appsv1.DeploymentConfig) { dc.Spec.RevisionHistoryLimit = &one }
 	none := func(dc *appsv1.DeploymentConfig) { dc.Spec.Triggers = nil }
 	paused := func(dc *appsv1.DeploymentConfig) { dc.Spec.Paused = true }
+	manual := func(dc *appsv1.DeploymentConfig) {
+		imageTrigger("")(dc)
+		dc.Spec.Triggers = dc.Spec.Triggers[1:]
+		dc.Spec.Triggers[0].ImageChangeParams.Automatic = false
+	}
 
 	for name, c := range map[string]struct {
 		dc   *appsv1.DeploymentConfig
 		rcs  []*corev1.ReplicationController
 		want Decision
 	}{
-		"no trigger, never rolled out: nothing": {dc: config(none), want: Decision{Observed: true}},
-		"config trigger starts version 1":       {dc: config(), want: Decision{Next: configCause()}},
-		"the first rollout waits for its image": {dc: config(imageTrigger("")), want: Decision{Observed: true}},
-		"the image is there":                    {dc: config(imageTrigger("web@sha256:1")), want: Decision{Next: configCause()}},
-		"the version is made":                   {dc: config(at(1)), want: Decision{Create: true}},
+		"no trigger, never rolled out: nothing":                   {dc: config(none), want: Decision{Observed: true}},
+		"config trigger starts version 1":                         {dc: config(), want: Decision{Next: configCause()}},
+		"the first rollout waits for its image":                   {dc: config(imageTrigger("")), want: Decision{Observed: true}},
+		"the image is there":                                      {dc: config(imageTrigger("web@sha256:1")), want: Decision{Next: configCause()}},
+		"a trigger that is not automatic starts with git's image": {dc: config(manual), want: Decision{Next: configCause()}},
+		"or waits where git has none":                             {dc: config(manual, image(" ")), want: Decision{Observed: true}},
+		"git's next image is an image change": {
+			dc: config(at(1), manual, image("web:2")), rcs: versions(version(t, 1, phaseComplete, 3, manual)),
+			want: Decision{Next: configCause()},
+		},
+		"the version is made": {dc: config(at(1)), want: Decision{Create: true}},
 		"a running rollout is stepped and nothing else": {
 			dc: config(at(1)), rcs: versions(version(t, 1, phaseRunning, 1)), want: Decision{Roll: []string{"web-1"}},
 		},
@@ -184,9 +196,21 @@ func TestMakeVersion(t *testing.T) {
 	if rc.Labels["team"] != "a" || rc.Labels["openshift.io/deployment-config.name"] != "web" {
 		t.Errorf("labels %v", rc.Labels)
 	}
-	if rc.Spec.Template.Annotations["openshift.io/deployment.name"] != "web-7" || rc.Annotations["openshift.io/deployment.status-reason"] != "image change" {
-		t.Errorf("annotations %v, of pods %v", rc.Annotations, rc.Spec.Template.Annotations)
+	encoded := rc.Annotations["openshift.io/encoded-deployment-config"]
+	if !strings.Contains(encoded, `"kind":"DeploymentConfig"`) {
+		t.Errorf("the config is encoded as %s", encoded)
 	}
+	delete(rc.Annotations, "openshift.io/encoded-deployment-config")
+	if want := map[string]string{
+		"openshift.io/deployment-config.name": "web", "openshift.io/deployment-config.latest-version": "7", "openshift.io/deployment.phase": "New",
+		"openshift.io/deployment.replicas": "0", "openshift.io/deployment.status-reason": "image change", "kubectl.kubernetes.io/desired-replicas": "3",
+	}; !reflect.DeepEqual(rc.Annotations, want) {
+		t.Errorf("annotations %v, want %v", rc.Annotations, want)
+	}
+	if rc.Spec.Template.Annotations["openshift.io/deployment.name"] != "web-7" {
+		t.Errorf("annotations of pods %v", rc.Spec.Template.Annotations)
+	}
+	rc.Annotations["openshift.io/encoded-deployment-config"] = encoded
 	if !ownedBy(rc, dc) || !sameTemplate(dc, rc) {
 		t.Error("the version does not belong to its config, or was not made from it")
 	}
@@ -212,7 +236,9 @@ func TestConfigStatus(t *testing.T) {
 	if again := ConfigStatus(dc, []*corev1.ReplicationController{old, latest}, false, noon.Add(time.Hour)); !reflect.DeepEqual(again, s) {
 		t.Error("a status that says the same is written again")
 	}
-	for phase, reason := range map[appsv1.DeploymentStatus]string{phaseComplete: "NewReplicationControllerAvailable", phaseFailed: "ProgressDeadlineExceeded"} {
+	for phase, reason := range map[appsv1.DeploymentStatus]string{
+		phaseNew: "NewReplicationControllerCreated", phaseComplete: "NewReplicationControllerAvailable", phaseFailed: "ProgressDeadlineExceeded",
+	} {
 		latest.Annotations[appsv1.DeploymentStatusAnnotation] = string(phase)
 		if got := progress(latest); got.Reason != reason {
 			t.Errorf("%s: reason %s, want %s", phase, got.Reason, reason)

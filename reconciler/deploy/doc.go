@@ -12,6 +12,7 @@
 //	slipway.dev/rollout-started     when it became Running
 //	slipway.dev/rollout-scaled      when a rollout last changed this one's replicas
 //	slipway.dev/hook-pre|mid|post   when that hook was over
+//	slipway.dev/hook-deploy         when a Custom strategy's pod had succeeded
 //
 // so that any process may take it over at any line: Step is handed what is there
 // and says what comes next. OpenShift's deployer pods exist for Custom strategies

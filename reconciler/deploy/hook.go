@@ -67,7 +67,7 @@ func HookPod(rc *corev1.ReplicationController, strategy appsv1.DeploymentStrateg
 		pod.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
 	}
 	pod.Spec.Volumes = volumes
-	pod.Spec.NodeSelector = spec.NodeSelector
+	pod.Spec.NodeSelector, pod.Spec.Tolerations = spec.NodeSelector, spec.Tolerations
 	pod.Spec.ImagePullSecrets = spec.ImagePullSecrets
 	pod.Spec.SecurityContext = spec.SecurityContext
 	pod.Spec.ServiceAccountName = spec.ServiceAccountName

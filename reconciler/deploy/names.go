@@ -41,6 +41,9 @@ const (
 	Post Moment = "post"
 )
 
+// deployed is when the pod of a Custom strategy succeeded.
+const deployed Moment = "deploy"
+
 func (m Moment) annotation() string { return "slipway.dev/hook-" + string(m) }
 
 // DeployerPodName names the pod of a Custom strategy.

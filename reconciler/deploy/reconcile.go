@@ -146,13 +146,8 @@ func (c configs) create(ctx context.Context, dc *appsv1.DeploymentConfig, rcs []
 		}
 		return fmt.Errorf("deploymentconfig %s/%s: version %d: %w", dc.Namespace, dc.Name, dc.Status.LatestVersion, err)
 	}
-	message := fmt.Sprintf("Created new replication controller %q for version %d", rc.Name, dc.Status.LatestVersion)
-	c.Events.Event(dc, corev1.EventTypeNormal, "DeploymentCreated", "%s", message)
+	c.Events.Event(dc, corev1.EventTypeNormal, "DeploymentCreated", "Created new replication controller %q for version %d", rc.Name, dc.Status.LatestVersion)
 	dc.Status = ConfigStatus(dc, append(rcs, rc), false, c.Clock())
-	dc.Status.Conditions = setCondition(dc.Status.Conditions, appsv1.DeploymentCondition{
-		Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue,
-		Reason: string(appsv1.NewReplicationControllerCreatedReason), Message: message,
-	}, c.Clock())
 	return c.Client.Status().Update(ctx, dc)
 }
 

@@ -49,28 +49,42 @@ func (r Rollout) recreate(mid *appsv1.LifecycleHook, timeout time.Duration) Move
 	return Move{}
 }
 
-// custom follows the pod of a Custom strategy.
+// custom follows the pod of a Custom strategy: its success is the go-ahead, its failure the
+// end. The API takes no writes, so that the pod cannot scale anything itself: the version is
+// brought up beside the one that serves, which goes only then.
 func (r Rollout) custom(phase appsv1.DeploymentStatus) Move {
-	if phase == appsv1.DeploymentStatusNew {
-		if r.Deployer.Phase == "" {
-			return Move{Deploy: true}
-		}
-		return Move{Phase: appsv1.DeploymentStatusPending}
+	if !r.hookOver(deployed).IsZero() {
+		return r.beside()
 	}
 	switch r.Deployer.Phase {
-	case corev1.PodSucceeded:
-		if phase == appsv1.DeploymentStatusPending {
-			return Move{Phase: appsv1.DeploymentStatusRunning}
+	case "":
+		if phase == appsv1.DeploymentStatusNew {
+			return Move{Deploy: true}
 		}
-		return Move{Phase: appsv1.DeploymentStatusComplete}
+		return fail("deployer pod %s disappeared", DeployerPodName(r.To.Name))
 	case corev1.PodFailed:
 		return fail("deployer pod %s failed: %s", DeployerPodName(r.To.Name), r.Deployer.Message)
-	case "":
-		return fail("deployer pod %s disappeared", DeployerPodName(r.To.Name))
-	case corev1.PodRunning:
-		if phase == appsv1.DeploymentStatusPending {
-			return Move{Phase: appsv1.DeploymentStatusRunning}
-		}
+	}
+	begun := r.Deployer.Phase == corev1.PodRunning || r.Deployer.Phase == corev1.PodSucceeded
+	switch {
+	case phase == appsv1.DeploymentStatusNew:
+		return Move{Phase: appsv1.DeploymentStatusPending}
+	case phase == appsv1.DeploymentStatusPending && begun:
+		return Move{Phase: appsv1.DeploymentStatusRunning}
+	case phase == appsv1.DeploymentStatusRunning && r.Deployer.Phase == corev1.PodSucceeded:
+		return Move{Moment: deployed, Over: true}
 	}
 	return Move{}
+}
+
+// beside brings the new version to its full size while the old ones go on.
+func (r Rollout) beside() Move {
+	desired, n := desiredReplicas(r.To), r.Pods[r.To.Name]
+	switch {
+	case replicas(r.To) < desired:
+		return Move{Scale: []Scale{{r.To.Name, desired}}}
+	case n.Available < desired:
+		return r.wait(defaultTimeout, n.Next, "pods of "+r.To.Name+" to become available")
+	}
+	return Move{Phase: appsv1.DeploymentStatusComplete}
 }

@@ -60,8 +60,11 @@ func (r Rollout) rolling(p *appsv1.RollingDeploymentStrategyParams, timeout time
 		oldThere += max(replicas(rc), r.Pods[rc.Name].Live)
 	}
 	asked := replicas(r.To)
-	if asked == desired && oldAsked == 0 {
+	switch {
+	case asked == desired && oldThere == 0:
 		return Move{}
+	case asked == desired && oldAsked == 0:
+		return r.wait(timeout, 0, "the old pods to be deleted")
 	}
 	if asked < desired {
 		// What was scaled down but is still there takes up room too.

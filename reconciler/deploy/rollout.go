@@ -71,7 +71,7 @@ func (m Move) waiting() bool {
 // Step says what a rollout needs next. It is a pure function of what is there, so
 // that whoever is handed the rollout may go on with it.
 func Step(r Rollout) Move {
-	phase := PhaseOf(r.To)
+	phase, custom := PhaseOf(r.To), r.Strategy.Type == appsv1.DeploymentStrategyTypeCustom
 	switch {
 	case terminated(r.To):
 		return Move{}
@@ -81,12 +81,12 @@ func Step(r Rollout) Move {
 			reason = "cancelled by the user"
 		}
 		return fail("%s", reason)
-	case phase == appsv1.DeploymentStatusRunning && !r.Now.Before(r.started().Add(r.deadline())):
+	case (custom || phase == appsv1.DeploymentStatusRunning) && !r.Now.Before(r.started().Add(r.deadline())):
 		return fail("the rollout took longer than its deadline of %v", r.deadline())
 	}
 	var m Move
 	switch {
-	case r.Strategy.Type == appsv1.DeploymentStrategyTypeCustom:
+	case custom:
 		m = r.custom(phase)
 	case phase == appsv1.DeploymentStatusNew:
 		return Move{Phase: appsv1.DeploymentStatusPending}
@@ -111,7 +111,7 @@ func Step(r Rollout) Move {
 			return r.rolling(p, timeout)
 		})
 	}
-	if left := r.started().Add(r.deadline()).Sub(r.Now); m.waiting() && phase == appsv1.DeploymentStatusRunning && (m.After == 0 || left < m.After) {
+	if left := r.started().Add(r.deadline()).Sub(r.Now); m.waiting() && (m.After == 0 || left < m.After) {
 		m.After = left
 	}
 	return m
@@ -160,7 +160,7 @@ func (r Rollout) hookOver(m Moment) time.Time { return timeAt(r.To, m.annotation
 // progressed is when the rollout last got on: it began, scaled, or a hook was over.
 func (r Rollout) progressed() time.Time {
 	last := r.started()
-	for _, m := range []Moment{Pre, Mid, Post} {
+	for _, m := range []Moment{Pre, Mid, Post, deployed} {
 		last = later(last, r.hookOver(m))
 	}
 	for _, rc := range append(r.old(), r.To) {

@@ -55,6 +55,8 @@ func progress(latest *corev1.ReplicationController) appsv1.DeploymentCondition {
 		return appsv1.DeploymentCondition{Type: appsv1.DeploymentProgressing, Status: status, Reason: string(reason), Message: fmt.Sprintf(format, latest.Name)}
 	}
 	switch PhaseOf(latest) {
+	case appsv1.DeploymentStatusNew:
+		return say(corev1.ConditionTrue, appsv1.NewReplicationControllerCreatedReason, "created new replication controller %q")
 	case appsv1.DeploymentStatusComplete:
 		return say(corev1.ConditionTrue, appsv1.NewReplicationControllerAvailableReason, "replication controller %q successfully rolled out")
 	case appsv1.DeploymentStatusFailed:

@@ -117,6 +117,8 @@ func TestStep(t *testing.T) {
 				To: version(t, 3, phaseRunning, 0), From: version(t, 1, phaseComplete, 1), Others: []*corev1.ReplicationController{version(t, 2, phaseFailed, 2)},
 				Pods: counts(pods.Count{Live: 1, Available: 1}, pods.Count{Live: 2, Available: 2}, pods.Count{})},
 			is(Move{Scale: []Scale{{"web-3", 1}}})},
+		"rolling waits until the last old one is deleted": {
+			Rollout{To: version(t, 2, phaseRunning, 3), From: version(t, 1, phaseComplete, 0), Pods: counts(pods.Count{Live: 1}, full)}, waits},
 		"rolling is complete when all is new": {
 			Rollout{To: version(t, 2, phaseRunning, 3), From: version(t, 1, phaseComplete, 0), Pods: counts(pods.Count{}, full)}, is(Move{Phase: phaseComplete})},
 		"recreate ends the old": {
@@ -157,10 +159,20 @@ func TestStep(t *testing.T) {
 			Rollout{Strategy: rollingWith(appsv1.RollingDeploymentStrategyParams{Post: pre}), To: version(t, 1, phaseRunning, 3), Pods: counts(full), Hooks: map[Moment]PodResult{Post: {Phase: corev1.PodFailed}}}, fails("post hook")},
 		"while the post hook runs the middle is not looked at": {
 			Rollout{Strategy: rollingWith(appsv1.RollingDeploymentStrategyParams{Post: pre}), To: version(t, 1, phaseRunning, 3), Pods: counts(pods.Count{}), Hooks: map[Moment]PodResult{Post: {Phase: corev1.PodSucceeded}}}, is(Move{Moment: Post, Over: true})},
-		"custom starts its pod":  {Rollout{Strategy: custom, To: version(t, 1, phaseNew, 0)}, is(Move{Deploy: true})},
-		"custom hands over":      {Rollout{Strategy: custom, To: version(t, 1, phaseNew, 0), Deployer: PodResult{Phase: corev1.PodPending}}, is(Move{Phase: appsv1.DeploymentStatusPending})},
-		"custom runs":            {Rollout{Strategy: custom, To: version(t, 1, appsv1.DeploymentStatusPending, 0), Deployer: PodResult{Phase: corev1.PodRunning}}, is(Move{Phase: phaseRunning})},
-		"custom completes":       {Rollout{Strategy: custom, To: version(t, 1, phaseRunning, 0), Deployer: PodResult{Phase: corev1.PodSucceeded}}, is(Move{Phase: phaseComplete})},
+		"custom starts its pod":    {Rollout{Strategy: custom, To: version(t, 1, phaseNew, 0)}, is(Move{Deploy: true})},
+		"custom hands over":        {Rollout{Strategy: custom, To: version(t, 1, phaseNew, 0), Deployer: PodResult{Phase: corev1.PodPending}}, is(Move{Phase: appsv1.DeploymentStatusPending})},
+		"custom runs":              {Rollout{Strategy: custom, To: version(t, 1, appsv1.DeploymentStatusPending, 0), Deployer: PodResult{Phase: corev1.PodRunning}}, is(Move{Phase: phaseRunning})},
+		"custom notes success":     {Rollout{Strategy: custom, To: version(t, 1, phaseRunning, 0), Deployer: PodResult{Phase: corev1.PodSucceeded}}, is(Move{Moment: deployed, Over: true})},
+		"custom is quick":          {Rollout{Strategy: custom, To: version(t, 1, appsv1.DeploymentStatusPending, 0), Deployer: PodResult{Phase: corev1.PodSucceeded}}, is(Move{Phase: phaseRunning})},
+		"custom waits for its pod": {Rollout{Strategy: custom, To: version(t, 1, appsv1.DeploymentStatusPending, 0), Deployer: PodResult{Phase: corev1.PodPending}}, is(Move{After: 6 * time.Hour})},
+		"custom has a deadline even before it runs": {
+			Rollout{Strategy: custom, To: version(t, 1, appsv1.DeploymentStatusPending, 0), Deployer: PodResult{Phase: corev1.PodPending}, Now: noon.Add(6 * time.Hour)}, fails("deadline")},
+		"custom brings the new up beside the old": {
+			Rollout{Strategy: custom, To: noted(version(t, 2, phaseRunning, 0), deployed.annotation(), 0), From: version(t, 1, phaseComplete, 3), Pods: counts(full)}, is(Move{Scale: []Scale{{"web-2", 3}}})},
+		"custom waits until it is available": {
+			Rollout{Strategy: custom, To: noted(version(t, 2, phaseRunning, 3), deployed.annotation(), 0), From: version(t, 1, phaseComplete, 3), Pods: counts(full, pods.Count{Live: 3, Available: 2})}, waits},
+		"custom completes, whatever became of its pod": {
+			Rollout{Strategy: custom, To: noted(version(t, 2, phaseRunning, 3), deployed.annotation(), 0), From: version(t, 1, phaseComplete, 3), Pods: counts(full, full)}, is(Move{Phase: phaseComplete})},
 		"custom fails":           {Rollout{Strategy: custom, To: version(t, 1, phaseRunning, 0), Deployer: PodResult{Phase: corev1.PodFailed}}, fails("web-1-deploy failed")},
 		"custom without its pod": {Rollout{Strategy: custom, To: version(t, 1, phaseRunning, 0)}, fails("disappeared")},
 	} {

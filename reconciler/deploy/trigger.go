@@ -7,6 +7,8 @@ import (
 	appsv1 "github.com/openshift/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+
+	"slipway.dev/slipway/api"
 )
 
 // trigger says whether a config asks for a new version, and why; wait means that its
@@ -19,7 +21,7 @@ func trigger(dc *appsv1.DeploymentConfig, latest *corev1.ReplicationController) 
 	images := imageTriggers(dc)
 	if dc.Status.LatestVersion == 0 {
 		for _, t := range images {
-			if t.LastTriggeredImage == "" {
+			if api.AwaitsImage(dc, t) {
 				return nil, true
 			}
 		}

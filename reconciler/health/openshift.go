@@ -11,6 +11,8 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	templatev1 "github.com/openshift/api/template/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"slipway.dev/slipway/api"
 )
 
 // deploymentConfig follows `oc rollout status`: the newest version is rolled out, all of its
@@ -65,7 +67,7 @@ func neverRolledOut(dc *appsv1.DeploymentConfig) Health {
 		case t.Type == appsv1.DeploymentTriggerOnConfigChange:
 			config = true
 		case t.ImageChangeParams == nil:
-		case t.ImageChangeParams.LastTriggeredImage == "":
+		case api.AwaitsImage(dc, t.ImageChangeParams):
 			return progress("waits for image %s", t.ImageChangeParams.From.Name)
 		default:
 			images = true

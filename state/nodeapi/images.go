@@ -1,6 +1,7 @@
 package nodeapi
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
@@ -12,11 +13,12 @@ import (
 
 // images answers a node's pulls: of what its pods are made of, and of nothing else.
 func (s *Server) images(c *gin.Context) {
-	who, err := s.identify(c.Request)
+	who, leave, err := s.enter(c)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
+	defer leave()
 	r := request{caller: who}
 	r.kind.Resource = "images"
 	if s.Images == nil || c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
@@ -39,7 +41,11 @@ func (s *Server) images(c *gin.Context) {
 		}
 	}
 	// To the registry this is the engine of its own host, which may pull without credentials.
-	inner := c.Request.Clone(c.Request.Context())
+	ctx, cancel := s.guard(c.Request.Context(), who, who.until.Sub(s.Now()))
+	defer cancel()
+	// A layer that is on its way to a node that is shut out stays unfinished.
+	defer context.AfterFunc(ctx, func() { deadlinesOf(c).write(0) })()
+	inner := c.Request.Clone(ctx)
 	inner.Header.Del("Authorization")
 	inner.RemoteAddr, inner.TLS = "127.0.0.1:0", nil
 	s.Images.ServeHTTP(c.Writer, inner)
@@ -57,7 +63,7 @@ func repositoryOf(path string) (string, bool) {
 	}
 	for _, part := range []string{"/manifests/", "/blobs/"} {
 		if at := strings.LastIndex(rest, part); at > 0 {
-			return rest[:at], !strings.Contains(rest, "..")
+			return rest[:at], !strings.Contains(rest, "..") && !strings.Contains(rest, "/blobs/uploads/")
 		}
 	}
 	return "", false

@@ -17,7 +17,11 @@ import (
 )
 
 func (s *served) join(dir, name, token string) (*remote.Identity, error) {
-	return remote.Join(s.t.Context(), dir, remote.Settings{Name: name, Servers: []string{s.url}, Address: "192.0.2.7"}, token)
+	return s.joinAt(dir, name, "", token)
+}
+
+func (s *served) joinAt(dir, name, address, token string) (*remote.Identity, error) {
+	return remote.Join(s.t.Context(), dir, remote.Settings{Name: name, Servers: []string{s.url}, Address: address}, token)
 }
 
 func (s *served) refused(err error, why string) {
@@ -31,7 +35,7 @@ func TestJoinGivesANodeItsName(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	dir := t.TempDir()
-	i, err := s.join(dir, "n1", s.token())
+	i, err := s.joinAt(dir, "n1", "192.0.2.7", s.token())
 	s.must(err)
 	if c := i.Settings().Cluster; c.Registry != registryHost || c.ClusterNetwork != "10.128.0.0/14" {
 		t.Errorf("the node is told %+v", c)
@@ -68,12 +72,18 @@ func TestATokenIsGoodForWhatItSays(t *testing.T) {
 			t.Errorf("a node may be called %q", name)
 		}
 	}
-	s.clock.ahead = 61 * time.Minute
+	s.clock.set(61 * time.Minute)
 	_, err = s.join(t.TempDir(), "n1", good)
 	s.refused(err, "the token is wrong or has ended")
 	if _, err := nodeapi.NewToken(t.Context(), s.state, s.api.Authority, time.Now(), 31*24*time.Hour); err == nil {
 		t.Error("a token may last for ever")
 	}
+	good = s.token()
+	if n, err := nodeapi.RevokeTokens(t.Context(), s.state); err != nil || n == 0 {
+		t.Errorf("%d tokens are revoked: %v", n, err)
+	}
+	_, err = s.join(t.TempDir(), "n1", good)
+	s.refused(err, "the token is wrong or has ended")
 }
 
 func TestANameIsGivenOnce(t *testing.T) {
@@ -110,19 +120,21 @@ func TestACertificateIsRenewedAndTakenAway(t *testing.T) {
 		s.must(get())
 	}
 	// It has ended, and is good for the next one only.
-	s.clock.ahead = nodecert.NodeLife + time.Hour
+	s.clock.set(nodecert.NodeLife + time.Hour)
 	s.refused(get(), "certificate")
 	s.must(conn.Renew(t.Context()))
 	s.must(get())
-	s.clock.ahead += nodecert.NodeLife + nodecert.Grace + time.Hour
+	s.clock.set(2*nodecert.NodeLife + nodecert.Grace + 2*time.Hour)
 	s.refused(conn.Renew(t.Context()), "join again")
-	s.clock.ahead = nodecert.NodeLife + time.Hour
+	s.clock.set(nodecert.NodeLife + time.Hour)
 	s.must(get())
 	s.must(nodeapi.Remove(t.Context(), s.state, "n1"))
-	s.clock.ahead += time.Minute
+	s.clock.set(nodecert.NodeLife + time.Hour + time.Minute)
 	s.refused(get(), "taken away")
 	s.refused(conn.Renew(t.Context()), "has not joined")
 	// The name can be given anew.
 	_, err := s.join(t.TempDir(), "n1", s.token())
 	s.must(err)
+	s.refused(get(), "another certificate")
+	s.refused(conn.Renew(t.Context()), "not the certificate of node n1")
 }

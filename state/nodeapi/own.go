@@ -15,10 +15,15 @@ import (
 	"slipway.dev/slipway/api"
 )
 
-// ownNode: a node says how it is, and nothing of others.
-func ownNode(p place, live, _ client.Object) error {
+// ownNode: a node says how it is, and nothing of others. Where it is reached it said when it joined.
+func ownNode(p place, live, next client.Object) error {
 	if live.GetName() != p.name {
 		return p.stranger()
+	}
+	node := next.(*corev1.Node)
+	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: p.name}}
+	if at := node.Annotations[api.NodeAddress]; at != "" {
+		node.Status.Addresses = append([]corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: at}}, node.Status.Addresses...)
 	}
 	return nil
 }
@@ -55,19 +60,11 @@ func ownPod(p place, live, next client.Object) error {
 	}
 	for _, ip := range ips {
 		a, bad := netip.ParseAddr(ip)
-		mine := bad == nil && err == nil && subnet.Contains(a)
-		host := bad == nil && pod.Spec.HostNetwork && p.hasAddress(ip)
-		if ip != "" && !mine && !host {
+		if ip != "" && (err != nil || bad != nil || !subnet.Contains(a)) {
 			return p.forbidden("%s: address %s is not of its subnet %s", p.what(), ip, p.node.Spec.PodCIDR)
 		}
 	}
 	return nil
-}
-
-func (p place) hasAddress(ip string) bool {
-	return p.node.Annotations[api.NodeAddress] == ip || slices.ContainsFunc(p.node.Status.Addresses, func(a corev1.NodeAddress) bool {
-		return a.Type == corev1.NodeInternalIP && a.Address == ip
-	})
 }
 
 // removePod: a node takes its own pods away, that very one, after it was asked to go.

@@ -16,6 +16,7 @@ import (
 )
 
 func (s *Server) get(c *gin.Context, r request, rule rule) {
+	defer deadlinesOf(c).write(s.times.take)()
 	ctx := c.Request.Context()
 	if rule.references {
 		need, err := s.needed(ctx, r.name, r.kind.Kind)
@@ -44,6 +45,7 @@ func (s *Server) get(c *gin.Context, r request, rule rule) {
 }
 
 func (s *Server) list(c *gin.Context, r request, rule rule) {
+	defer deadlinesOf(c).write(s.times.take)()
 	ctx := c.Request.Context()
 	o, err := options(c, r, rule)
 	if err != nil {

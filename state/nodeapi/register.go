@@ -6,10 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -94,6 +91,24 @@ func NewToken(ctx context.Context, c client.Client, authority *nodecert.Authorit
 	return t, c.Create(ctx, secret)
 }
 
+// RevokeTokens ends all tokens: no host joins by one that was made before. Nodes that have joined stay.
+func RevokeTokens(ctx context.Context, c client.Client) (ended int, err error) {
+	var all corev1.SecretList
+	if err := c.List(ctx, &all, client.InNamespace(api.SystemProject)); err != nil {
+		return 0, err
+	}
+	for i := range all.Items {
+		if all.Items[i].Type != TypeToken {
+			continue
+		}
+		if err := c.Delete(ctx, &all.Items[i]); client.IgnoreNotFound(err) != nil {
+			return ended, err
+		}
+		ended++
+	}
+	return ended, nil
+}
+
 func good(token *corev1.Secret, now time.Time) bool {
 	until, err := time.Parse(time.RFC3339, string(token.Data[keyUntil]))
 	return err == nil && now.Before(until)
@@ -103,14 +118,33 @@ func good(token *corev1.Secret, now time.Time) bool {
 // gone. Containers that run on it keep running there until somebody stops them.
 func Remove(ctx context.Context, c client.Client, name string) error {
 	secret := secretNamed(nodePrefix + name)
-	if err := c.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil || secret.Type != TypeNode {
-		if err == nil || apierrors.IsNotFound(err) {
-			return fmt.Errorf("no node %s has joined", name)
-		}
+	err := c.Get(ctx, client.ObjectKeyFromObject(secret), secret)
+	if client.IgnoreNotFound(err) != nil {
 		return err
+	}
+	if err != nil || secret.Type != TypeNode {
+		return removeServers(ctx, c, name)
 	}
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	return errors.Join(client.IgnoreNotFound(c.Delete(ctx, secret)), client.IgnoreNotFound(c.Delete(ctx, node)))
+}
+
+// removeServers takes away the Node of a server that is no more. One that runs would make it anew.
+func removeServers(ctx context.Context, c client.Client, name string) error {
+	var node corev1.Node
+	err := c.Get(ctx, client.ObjectKey{Name: name}, &node)
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("there is no node %s", name)
+	}
+	if err != nil {
+		return err
+	}
+	for _, r := range node.Status.Conditions {
+		if r.Type == corev1.NodeReady && r.Status == corev1.ConditionTrue {
+			return fmt.Errorf("node %s is that of a server which runs: stop the server first, then `slipway down` there", name)
+		}
+	}
+	return client.IgnoreNotFound(c.Delete(ctx, &node))
 }
 
 // maxAsk bounds the body of a request for a certificate, in bytes.
@@ -118,9 +152,18 @@ const maxAsk = 16 << 10
 
 // certificate gives a node its first certificate, or its next.
 func (s *Server) certificate(c *gin.Context) {
+	select {
+	case s.strangers <- struct{}{}:
+		defer func() { <-s.strangers }()
+	default:
+		s.fail(c, tooMuch("%d others ask for a certificate", strangers))
+		return
+	}
 	name := c.Param("name")
 	var ask nodecert.Ask
-	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxAsk))
+	deadlines := deadlinesOf(c)
+	defer deadlines.write(s.times.take)()
+	body, err := deadlines.read(s.times.stranger, http.MaxBytesReader(c.Writer, c.Request.Body, maxAsk))
 	if err == nil {
 		err = json.Unmarshal(body, &ask)
 	}
@@ -137,10 +180,6 @@ func (s *Server) certificate(c *gin.Context) {
 		s.fail(c, apierrors.NewBadRequest(err.Error()))
 		return
 	}
-	if ask.Address, err = address(ask.Address, c.Request); err != nil {
-		s.fail(c, err)
-		return
-	}
 	answer, err := s.admit(c, name, key, ask)
 	if err != nil {
 		s.fail(c, err)
@@ -149,62 +188,57 @@ func (s *Server) certificate(c *gin.Context) {
 	c.JSON(http.StatusOK, answer)
 }
 
-func address(said string, r *http.Request) (string, error) {
-	if said == "" {
-		host, _, err := net.SplitHostPort(r.RemoteAddr)
-		if err != nil {
-			return "", err
-		}
-		said = host
-	}
-	a, err := netip.ParseAddr(said)
-	if err != nil || a.IsUnspecified() || a.IsMulticast() {
-		return "", apierrors.NewBadRequest(fmt.Sprintf("address %q: want the IP address that the node's host is reached at", said))
-	}
-	return a.Unmap().String(), nil
-}
-
 func (s *Server) admit(c *gin.Context, name, key string, ask nodecert.Ask) (*nodecert.Answer, error) {
-	ctx, now := c.Request.Context(), s.Now()
-	cert, _, err := s.Authority.Sign([]byte(ask.Request), name, now)
-	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
-	}
+	ctx := c.Request.Context()
 	secret := secretNamed(nodePrefix + name)
-	err = s.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret)
+	err := s.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret)
 	joined := err == nil && secret.Type == TypeNode
 	if err == nil && !joined {
 		return nil, unauthorized("node %s: the name is taken", name)
 	} else if client.IgnoreNotFound(err) != nil {
 		return nil, err
 	}
-	if ask.Token != "" {
-		if err := s.checkToken(ctx, ask.Token); err != nil {
-			return nil, err
-		}
-	}
-	switch shown := s.shows(c.Request, name, secret); {
-	case joined && shown == nil: // the next certificate, or a join again
-	case joined && ask.Token != "" && same(secret.Data[keyCurrent], key): // the answer got lost
-	case joined && ask.Token != "":
-		return nil, unauthorized("node %s has joined: a name is given once. Show the certificate that it had (the same --data-dir), or take the node away with `slipway node remove %s`", name, name)
-	case joined:
-		return nil, shown
-	case ask.Token == "":
-		return nil, unauthorized("node %s has not joined: a token is needed", name)
-	default:
-		if err := s.free(ctx, name); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.register(ctx, secret, joined, key, ask.Address); err != nil {
+	if err := s.mayHave(c.Request, name, key, ask, secret, joined); err != nil {
 		return nil, err
 	}
-	if err := s.ensureNode(ctx, name, ask.Address); err != nil {
+	at, err := s.address(c.Request, name, ask, string(secret.Data[keyAddress]))
+	if err != nil {
+		return nil, err
+	}
+	cert, _, err := s.Authority.Sign([]byte(ask.Request), name, s.Now())
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	if err := s.register(ctx, secret, joined, key, at); err != nil {
+		return nil, err
+	}
+	if err := s.ensureNode(ctx, name, at); err != nil {
 		return nil, err
 	}
 	s.Log.Info("a node has a certificate", "node", name, "from", c.Request.RemoteAddr, "joined", !joined)
 	return &nodecert.Answer{Certificate: string(cert), Authority: string(s.Authority.Certificate()), Cluster: s.Cluster}, nil
+}
+
+// mayHave says why a name's certificate is not given to who asks.
+func (s *Server) mayHave(r *http.Request, name, key string, ask nodecert.Ask, secret *corev1.Secret, joined bool) error {
+	if ask.Token != "" {
+		if err := s.checkToken(r.Context(), ask.Token); err != nil {
+			return err
+		}
+	}
+	switch shown := s.shows(r, name, secret); {
+	case joined && shown == nil: // the next certificate, or a join again
+	case joined && ask.Token != "" && same(secret.Data[keyCurrent], key): // the answer got lost
+	case joined && ask.Token != "":
+		return unauthorized("node %s has joined: a name is given once. Show the certificate that it had (the same --data-dir), or take the node away with `slipway node remove %s`", name, name)
+	case joined:
+		return shown
+	case ask.Token == "":
+		return unauthorized("node %s has not joined: a token is needed", name)
+	default:
+		return s.free(r.Context(), name)
+	}
+	return nil
 }
 
 func same(a []byte, b string) bool { return subtle.ConstantTimeCompare(a, []byte(b)) == 1 }

@@ -24,11 +24,12 @@ type request struct {
 
 // objects answers all requests about objects.
 func (s *Server) objects(c *gin.Context) {
-	who, err := s.identify(c.Request)
+	who, leave, err := s.enter(c)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
+	defer leave()
 	r, err := parse(c.Request.URL.Path)
 	if err != nil {
 		s.fail(c, err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -29,8 +30,12 @@ type Options struct {
 	Cluster nodecert.Cluster
 	// Images answers pulls from the integrated registry; nil: there is none.
 	Images http.Handler
+	// Servers answers whatever other servers ask, which show the certificate of one; nil: nothing.
+	Servers http.Handler
 	// Log default: nothing is logged.
 	Log *slog.Logger
+	// Pace is how many requests a second a node may make for long; default DefaultPace.
+	Pace float64
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
@@ -39,8 +44,15 @@ type Options struct {
 type Server struct {
 	Options
 
-	mu    sync.Mutex
-	known map[string]known // guarded by mu
+	times times
+	// strangers holds a value for each request of somebody without a certificate that is under way.
+	strangers chan struct{}
+
+	mu       sync.Mutex
+	known    map[string]known  // guarded by mu, as all that follows
+	uses     map[string]*usage //
+	refusals pace              // what is logged of them
+	unlogged int
 }
 
 // New makes a Server.
@@ -54,7 +66,11 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Server{Options: o, known: map[string]known{}}, nil
+	if o.Pace == 0 {
+		o.Pace = DefaultPace
+	}
+	o.Client = bounded{o.Client}
+	return &Server{Options: o, times: usualTimes, strangers: make(chan struct{}, strangers), known: map[string]known{}, uses: map[string]*usage{}}, nil
 }
 
 // TLS is how the listener of Handler has to be set up.
@@ -80,21 +96,51 @@ func (s *Server) Handler() http.Handler {
 		}
 		s.fail(c, apierrors.NewNotFound(schema.GroupResource{}, c.Request.URL.Path))
 	})
-	return e
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.Servers != nil && s.ofServer(r) {
+			s.Servers.ServeHTTP(w, r)
+			return
+		}
+		e.ServeHTTP(w, r)
+	})
+}
+
+// ofServer says whether another server asks.
+func (s *Server) ofServer(r *http.Request) bool {
+	return r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && s.Authority.IsServer(r.TLS.PeerCertificates[0], s.Now()) == nil
 }
 
 // fail answers with the Status that an error is, or with an internal error.
 func (s *Server) fail(c *gin.Context, err error) {
 	if c.Request.Context().Err() != nil {
-		c.Abort()
+		c.AbortWithStatus(http.StatusRequestTimeout) // whoever asked has gone, or was too slow
 		return
 	}
 	status := s.statusOf(c.Request.URL.Path, err)
-	if status.Code == http.StatusForbidden || status.Code == http.StatusUnauthorized {
-		s.Log.Info("a node is refused", "from", c.Request.RemoteAddr, "method", c.Request.Method, "path", c.Request.URL.Path, "why", status.Message)
+	switch status.Code {
+	case http.StatusForbidden, http.StatusUnauthorized, http.StatusTooManyRequests:
+		s.tell(c, status.Message)
+	}
+	if d := status.Details; d != nil && d.RetryAfterSeconds > 0 {
+		c.Header("Retry-After", strconv.Itoa(int(d.RetryAfterSeconds)))
 	}
 	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 	c.AbortWithStatusJSON(int(status.Code), status)
+}
+
+// tell writes a refusal to the log, unless there are too many of them: whoever is refused is not to fill the disk.
+func (s *Server) tell(c *gin.Context, why string) {
+	s.mu.Lock()
+	ok, unlogged := s.refusals.take(s.Now(), 1, refusalPace, refusalSaving), s.unlogged
+	if ok {
+		s.unlogged = 0
+	} else {
+		s.unlogged++
+	}
+	s.mu.Unlock()
+	if ok {
+		s.Log.Info("a node is refused", "from", c.Request.RemoteAddr, "method", c.Request.Method, "path", c.Request.URL.Path, "why", why, "unlogged", unlogged)
+	}
 }
 
 func (s *Server) statusOf(path string, err error) metav1.Status {

@@ -1,9 +1,11 @@
 package nodeapi_test
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,9 +29,12 @@ type served struct {
 	clock *clock
 }
 
-type clock struct{ ahead time.Duration }
+type clock struct{ ahead atomic.Int64 }
 
-func (c *clock) now() time.Time { return time.Now().Add(c.ahead) }
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// set is how far the servers' clock is ahead of this machine's.
+func (c *clock) set(ahead time.Duration) { c.ahead.Store(int64(ahead)) }
 
 const registryHost = "127.0.0.1:7081"
 
@@ -39,7 +44,8 @@ func serve(t *testing.T, images http.Handler) *served {
 	authority, err := nodeapi.OpenAuthority(t.Context(), s.state, time.Now())
 	s.must(err)
 	s.api, err = nodeapi.New(nodeapi.Options{
-		Client: s.state, Authority: authority, Images: images, Log: slog.New(slog.DiscardHandler), Now: s.clock.now,
+		Client: s.state, Authority: authority, Images: images, Log: slog.New(slog.DiscardHandler), Now: s.clock.now, Pace: 1e6,
+		Servers: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "canary-server ", r.URL.Path) }),
 		Cluster: nodecert.Cluster{ClusterNetwork: "10.128.0.0/14", ServiceNetwork: "172.30.0.0/16", Registry: registryHost},
 	})
 	s.must(err)
@@ -71,8 +77,14 @@ func (s *served) node(name, subnet string) (client.WithWatch, *remote.Conn) {
 	s.t.Helper()
 	i, err := remote.Join(s.t.Context(), s.t.TempDir(), remote.Settings{Name: name, Servers: []string{s.url}}, s.token())
 	s.must(err)
+	return s.of(i, subnet)
+}
+
+// of is the client and connection of a node that has joined, which gets a subnet.
+func (s *served) of(i *remote.Identity, subnet string) (client.WithWatch, *remote.Conn) {
+	s.t.Helper()
 	var n corev1.Node
-	s.must(s.state.Get(s.t.Context(), client.ObjectKey{Name: name}, &n))
+	s.must(s.state.Get(s.t.Context(), client.ObjectKey{Name: i.Settings().Name}, &n))
 	n.Spec.PodCIDR, n.Spec.PodCIDRs = subnet, []string{subnet}
 	s.must(s.state.Update(s.t.Context(), &n))
 	conn := remote.Dial(i, slog.New(slog.DiscardHandler))

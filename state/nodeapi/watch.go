@@ -1,7 +1,6 @@
 package nodeapi
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -12,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// recheck is how often it is looked whether the node of a watch is still one.
+// recheck is how often it is looked whether the node of a stream is still one.
 const recheck = 5 * time.Second
 
 // watchEvent is one line of a watch.
@@ -25,18 +24,22 @@ type watchEvent struct {
 type stream struct {
 	c   *gin.Context
 	out *json.Encoder
+	// take is how long the node may take for a line.
+	take time.Duration
 }
 
-func begin(c *gin.Context) stream {
+func (s *Server) begin(c *gin.Context) stream {
 	c.Header("Content-Type", "application/json")
 	c.Writer.WriteHeader(http.StatusOK)
 	c.Writer.Flush()
 	out := json.NewEncoder(c.Writer)
 	out.SetEscapeHTML(false)
-	return stream{c, out}
+	return stream{c, out, s.times.take}
 }
 
+// send sends a line. A node that does not take it is not waited for: what comes meanwhile would pile up.
 func (w stream) send(t watch.EventType, o any) bool {
+	defer deadlinesOf(w.c).write(w.take)()
 	if w.out.Encode(watchEvent{t, o}) != nil {
 		return false
 	}
@@ -51,21 +54,8 @@ func (s *Server) watch(c *gin.Context, r request, rule rule) {
 		s.fail(c, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), s.life(c, r))
+	ctx, cancel := s.guard(c.Request.Context(), r.caller, s.life(c, r))
 	defer cancel()
-	go func() {
-		for tick := time.NewTicker(recheck); ; {
-			select {
-			case <-ctx.Done():
-				tick.Stop()
-				return
-			case <-tick.C:
-				if s.still(ctx, r.caller) != nil {
-					cancel()
-				}
-			}
-		}
-	}()
 	if rule.references {
 		s.watchNeeded(ctx, c, r, rule, o)
 		return
@@ -81,7 +71,7 @@ func (s *Server) watch(c *gin.Context, r request, rule rule) {
 		return
 	}
 	defer w.Stop()
-	for out := begin(c); ; {
+	for out := s.begin(c); ; {
 		select {
 		case <-ctx.Done():
 			return

@@ -28,7 +28,7 @@ func (s *Server) watchNeeded(ctx context.Context, c *gin.Context, r request, rul
 		s.fail(c, err)
 		return
 	}
-	out, sent := begin(c), map[client.ObjectKey]string{}
+	out, sent := s.begin(c), map[client.ObjectKey]string{}
 	fail := func(err error) {
 		if ctx.Err() == nil {
 			status := s.statusOf(c.Request.URL.Path, err)

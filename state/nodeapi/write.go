@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,16 +19,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// maxBody bounds what a node may send at once, in bytes.
-const maxBody = 1 << 20
+// maxBody bounds what a node may send at once, in bytes. What a node says of itself goes to all others.
+const maxBody = 256 << 10
 
 // tries is how often a write without a revision of its own is tried that others are in the way of.
 const tries = 5
 
-func body(c *gin.Context) ([]byte, error) {
-	data, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
-	if err != nil {
+// body reads what a node sends, and charges it for that.
+func (s *Server) body(c *gin.Context, r request) ([]byte, error) {
+	data, err := deadlinesOf(c).read(s.times.send, http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
 		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("a node's request has at most %d bytes", maxBody))
+	}
+	if err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the request broke off: %v", err))
+	}
+	if err := s.pay(r.name, len(data), r.kind.Kind == "Event"); err != nil {
+		return nil, err
 	}
 	for _, q := range []string{"dryRun", "force", "propagationPolicy"} {
 		if c.Query(q) != "" {
@@ -61,7 +70,7 @@ func (s *Server) place(ctx context.Context, r request) (place, error) {
 // that a patch of the status can carry nothing past the rules.
 func (s *Server) writeStatus(c *gin.Context, r request, rule rule) {
 	ctx := c.Request.Context()
-	data, err := body(c)
+	data, err := s.body(c, r)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -145,7 +154,7 @@ func (s *Server) merged(r request, live client.Object, data []byte) (client.Obje
 
 // create makes an object of a kind that nodes make.
 func (s *Server) create(c *gin.Context, r request, rule rule) {
-	data, err := body(c)
+	data, err := s.body(c, r)
 	var o client.Object
 	if err == nil {
 		o, err = s.replaced(r, nil, data)
@@ -175,7 +184,7 @@ func (s *Server) create(c *gin.Context, r request, rule rule) {
 // update replaces an object of a kind that nodes may replace.
 func (s *Server) update(c *gin.Context, r request, rule rule) {
 	ctx := c.Request.Context()
-	data, err := body(c)
+	data, err := s.body(c, r)
 	var asked client.Object
 	if err == nil {
 		asked, err = s.replaced(r, nil, data)
@@ -207,7 +216,7 @@ func (s *Server) update(c *gin.Context, r request, rule rule) {
 // remove takes an object away that the node may take away.
 func (s *Server) remove(c *gin.Context, r request, rule rule) {
 	ctx := c.Request.Context()
-	data, err := body(c)
+	data, err := s.body(c, r)
 	var o metav1.DeleteOptions
 	if err == nil && len(data) > 0 {
 		err = decode(data, &o)

@@ -145,6 +145,19 @@ func (a *Authority) Node(c *x509.Certificate, at time.Time) (string, error) {
 	return name, nil
 }
 
+// IsServer says why a certificate is not that of a server which the authority signed and which is good at the time.
+func (a *Authority) IsServer(c *x509.Certificate, at time.Time) error {
+	roots := x509.NewCertPool()
+	roots.AddCert(a.cert)
+	if _, err := c.Verify(x509.VerifyOptions{Roots: roots, DNSName: ServerName, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+		return err
+	}
+	if c.Subject.CommonName != serverCommon || len(c.Subject.Organization) > 0 {
+		return errors.New("this is no certificate of a server")
+	}
+	return nil
+}
+
 // Late is Node, for a certificate that has ended by less than Grace.
 func (a *Authority) Late(c *x509.Certificate, now time.Time) (string, error) {
 	if now.After(c.NotAfter.Add(Grace)) {

@@ -64,11 +64,12 @@ func (a *Authority) Serving(now func() time.Time) *tls.Config {
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate() }}
 }
 
-// Asking is how a server connects to nodes, each by its name with NodeDomain behind it.
+// Asking is how a server connects to nodes, each by its name with NodeDomain behind it, and to other servers by
+// ServerName.
 func (a *Authority) Asking(now func() time.Time) *tls.Config {
 	s, roots := &renewed{authority: a, now: now}, x509.NewCertPool()
 	roots.AddCert(a.cert)
-	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots,
+	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, NextProtos: []string{"h2", "http/1.1"},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return s.certificate() }}
 }
 

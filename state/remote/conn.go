@@ -37,6 +37,8 @@ type Conn struct {
 	identity *Identity
 	log      *slog.Logger
 	now      func() time.Time
+	// refused holds a value when a server has not accepted the certificate.
+	refused chan struct{}
 
 	mu        sync.Mutex
 	transport *http.Transport // guarded by mu, as all that follows
@@ -46,7 +48,7 @@ type Conn struct {
 
 // Dial makes a Conn; it connects when it is used.
 func Dial(i *Identity, log *slog.Logger) *Conn {
-	c := &Conn{identity: i, log: log, now: time.Now}
+	c := &Conn{identity: i, log: log, now: time.Now, refused: make(chan struct{}, 1)}
 	c.transport = newTransport(nodecert.Trusting(i.authority, i.certificate))
 	return c
 }
@@ -68,20 +70,30 @@ func (c *Conn) RoundTrip(r *http.Request) (*http.Response, error) {
 	if c.now().Before(away) {
 		return nil, ErrAway
 	}
-	servers := c.identity.Settings().Servers
+	servers := c.identity.Settings().all()
 	var errs []error
 	for i := range servers {
 		n := (first + i) % len(servers)
 		resp, err := c.try(transport, r, servers[n], i > 0)
 		if err == nil {
-			c.answered(n)
+			c.answered(n, servers[n])
+			if resp.StatusCode == http.StatusUnauthorized {
+				select {
+				case c.refused <- struct{}{}:
+				default:
+				}
+			}
 			if resp.StatusCode >= http.StatusInternalServerError {
 				// It answers, but its etcd may be away: the next request goes to another.
 				c.pass(n, len(servers))
 			}
 			return resp, nil
 		}
-		if r.Context().Err() != nil {
+		if why := r.Context().Err(); why != nil {
+			if errors.Is(why, context.DeadlineExceeded) {
+				// It was connected to and says nothing: the next request goes to another.
+				c.pass(n, len(servers))
+			}
 			return nil, err
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", servers[n], err))
@@ -122,12 +134,12 @@ func unsent(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &verify)
 }
 
-func (c *Conn) answered(n int) {
+func (c *Conn) answered(n int, server string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.away = time.Time{}
 	if c.current != n {
-		c.log.Info("speaking to another server", "server", c.identity.Settings().Servers[n])
+		c.log.Info("speaking to another server", "server", server)
 	}
 	c.current = n
 }
@@ -174,26 +186,31 @@ const (
 )
 
 // KeepCertificate renews the certificate whenever two thirds of its life are over, until ctx ends. It
-// renews at once where that was missed.
+// renews at once where that was missed, and where a server does not accept it: their clocks may differ.
 func (c *Conn) KeepCertificate(ctx context.Context) {
-	for {
+	for refused := false; ; {
 		leaf := c.identity.certificate().Leaf
 		wait := min(nodecert.RenewAt(leaf.NotBefore, leaf.NotAfter).Sub(c.now()), renewLook)
-		if wait <= 0 {
-			err := c.Renew(ctx)
-			if err == nil {
+		if wait <= 0 || refused {
+			wait = renewAgain
+			if err := c.Renew(ctx); err == nil {
 				c.log.Info("the node's certificate is renewed", "until", c.identity.certificate().Leaf.NotAfter)
-				wait = renewLook
-			} else {
-				if ctx.Err() == nil {
-					c.log.Warn("the node's certificate is not renewed, will retry", "until", leaf.NotAfter, "error", err)
-				}
-				wait = renewAgain
+			} else if ctx.Err() == nil {
+				c.log.Warn("the node's certificate is not renewed, will retry", "until", leaf.NotAfter, "error", err)
+			}
+			// Not even a refusal is looked at before the time is over.
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
 			}
 		}
+		refused = false
 		select {
 		case <-ctx.Done():
 			return
+		case <-c.refused:
+			refused = true
 		case <-time.After(wait):
 		}
 	}

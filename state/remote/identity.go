@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -33,9 +34,22 @@ type Settings struct {
 	Name string `json:"name"`
 	// Servers are URLs, tried in this order.
 	Servers []string `json:"servers"`
+	// Found are those that live state names, tried after them.
+	Found []string `json:"found,omitempty"`
 	// Address is where others reach this host; empty: where servers see it.
 	Address string           `json:"address,omitempty"`
 	Cluster nodecert.Cluster `json:"cluster"`
+}
+
+// all are the servers that may be asked.
+func (s Settings) all() []string {
+	out := slices.Clone(s.Servers)
+	for _, f := range s.Found {
+		if !slices.Contains(out, f) {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // Identity is who a node is.
@@ -105,6 +119,18 @@ func (i *Identity) SetServers(servers []string) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.settings.Servers = servers
+	return i.save()
+}
+
+// SetFound replaces which servers live state names. What is no server's URL is left out.
+func (i *Identity) SetFound(found []string) error {
+	found = slices.DeleteFunc(slices.Clone(found), func(s string) bool { return checkServer(s) != nil })
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if slices.Equal(found, i.settings.Found) {
+		return nil
+	}
+	i.settings.Found = found
 	return i.save()
 }
 

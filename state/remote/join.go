@@ -91,7 +91,7 @@ func ask(ctx context.Context, c *http.Client, s Settings, key *ecdsa.PrivateKey,
 		return nil, err
 	}
 	var errs []error
-	for _, server := range s.Servers {
+	for _, server := range s.all() {
 		answer, err := askOne(ctx, c, server, s.Name, body)
 		var no *Refused
 		if err == nil || errors.As(err, &no) || ctx.Err() != nil {

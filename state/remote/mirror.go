@@ -36,8 +36,8 @@ var mirrored = map[string][]string{
 // arrived, so what is not there is asked for.
 var byNeed = map[string]bool{"Secret": true, "ConfigMap": true, "PersistentVolumeClaim": true, "PersistentVolume": true, "ServiceAccount": true}
 
-// writeTime bounds a write, or a read of what is not mirrored.
-const writeTime = 10 * time.Second
+// DefaultPatience is how long a server is waited for.
+const DefaultPatience = 10 * time.Second
 
 // retry is the pause before a kind is watched anew.
 const retry = time.Second
@@ -71,15 +71,17 @@ func mapper() meta.RESTMapper {
 // Run keeps it up to date.
 type Mirror struct {
 	client.WithWatch // the server's
-	log              *slog.Logger
-	shelves          map[schema.GroupKind]*shelf
+	// Patience bounds a write, and a read of what is not mirrored; NewMirror sets DefaultPatience.
+	Patience time.Duration
+	log      *slog.Logger
+	shelves  map[schema.GroupKind]*shelf
 }
 
 var _ client.WithWatch = (*Mirror)(nil)
 
-// NewMirror begins with what dir holds of an earlier time.
+// NewMirror begins with what dir holds of an earlier time. Without a dir it is in memory only.
 func NewMirror(c client.WithWatch, dir string, log *slog.Logger) (*Mirror, error) {
-	m := &Mirror{WithWatch: c, log: log, shelves: map[schema.GroupKind]*shelf{}}
+	m := &Mirror{WithWatch: c, Patience: DefaultPatience, log: log, shelves: map[schema.GroupKind]*shelf{}}
 	for group, kinds := range mirrored {
 		for _, name := range kinds {
 			k, ok := api.KindFor(schema.GroupKind{Group: group, Kind: name})
@@ -206,7 +208,7 @@ func (m *Mirror) Get(ctx context.Context, key client.ObjectKey, into client.Obje
 	}
 	s := m.shelf(gvk)
 	if s == nil {
-		ctx, cancel := context.WithTimeout(ctx, writeTime)
+		ctx, cancel := context.WithTimeout(ctx, m.Patience)
 		defer cancel()
 		return m.WithWatch.Get(ctx, key, into, opts...)
 	}
@@ -225,7 +227,7 @@ func (m *Mirror) Get(ctx context.Context, key client.ObjectKey, into client.Obje
 // ask asks the server for what is not there. Whether it only has not arrived yet, the server knows; while that
 // is away, its last word stands.
 func (m *Mirror) ask(ctx context.Context, s *shelf, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	ctx, cancel := context.WithTimeout(ctx, m.Patience)
 	defer cancel()
 	err := m.WithWatch.Get(ctx, key, into, opts...)
 	switch {
@@ -256,14 +258,14 @@ func (m *Mirror) Patch(ctx context.Context, o client.Object, p client.Patch, opt
 
 // Delete implements client.Writer. The object is forgotten when the server says that it is gone.
 func (m *Mirror) Delete(ctx context.Context, o client.Object, opts ...client.DeleteOption) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	ctx, cancel := context.WithTimeout(ctx, m.Patience)
 	defer cancel()
 	return m.WithWatch.Delete(ctx, o, opts...)
 }
 
 // write writes on the server, and puts what that answers where it is read.
 func (m *Mirror) write(ctx context.Context, o client.Object, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	ctx, cancel := context.WithTimeout(ctx, m.Patience)
 	defer cancel()
 	if err := do(ctx); err != nil {
 		return err

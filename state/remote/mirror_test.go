@@ -37,12 +37,12 @@ func must(t *testing.T, err error) {
 func eventually(t *testing.T, what string, ok func() error) {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if err = ok(); err == nil {
 			return
 		}
 	}
-	t.Fatalf("not within 30 s: %s: %v", what, err)
+	t.Fatalf("not within a minute: %s: %v", what, err)
 }
 
 // front is a server's node API that can go away and come back at the same address.

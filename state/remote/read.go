@@ -26,7 +26,7 @@ func (m *Mirror) List(ctx context.Context, list client.ObjectList, opts ...clien
 	}
 	s := m.shelf(gvk)
 	if s == nil {
-		ctx, cancel := context.WithTimeout(ctx, writeTime)
+		ctx, cancel := context.WithTimeout(ctx, m.Patience)
 		defer cancel()
 		return m.WithWatch.List(ctx, list, opts...)
 	}

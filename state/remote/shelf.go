@@ -35,7 +35,7 @@ const keepEvery = time.Second
 type shelf struct {
 	kind  api.Kind
 	typ   reflect.Type
-	file  string
+	file  string        // empty: nothing is kept on disk
 	ready chan struct{} // closed when everything was seen once
 
 	mu      sync.Mutex
@@ -54,9 +54,13 @@ func newShelf(k api.Kind, dir string) (*shelf, error) {
 		return nil, err
 	}
 	s := &shelf{
-		kind: k, typ: reflect.TypeOf(o).Elem(), file: filepath.Join(dir, k.GroupResource().String()+".json"), ready: make(chan struct{}),
+		kind: k, typ: reflect.TypeOf(o).Elem(), ready: make(chan struct{}),
 		objects: map[client.ObjectKey]client.Object{}, absent: map[client.ObjectKey]bool{}, news: make(chan struct{}), rev: 1,
 	}
+	if dir == "" {
+		return s, nil
+	}
+	s.file = filepath.Join(dir, k.GroupResource().String()+".json")
 	return s, s.load()
 }
 
@@ -240,6 +244,9 @@ func (s *shelf) after(rev int64) (events []watch.Event, lost bool, news <-chan s
 
 // keep writes what changed to disk, now and then and at the end.
 func (s *shelf) keep(ctx context.Context, log *slog.Logger) {
+	if s.file == "" {
+		return
+	}
 	for done := false; !done; {
 		select {
 		case <-ctx.Done():

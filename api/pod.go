@@ -51,6 +51,7 @@ func validatePodSpec(s *corev1.PodSpec, imageless map[string]bool, p *field.Path
 	if s.DNSPolicy == corev1.DNSNone && (s.DNSConfig == nil || len(s.DNSConfig.Nameservers) == 0) {
 		errs = append(errs, field.Required(p.Child("dnsConfig", "nameservers"), "must provide at least one DNS nameserver when dnsPolicy is None"))
 	}
+	errs = append(errs, validateDNSConfig(s.DNSConfig, p.Child("dnsConfig"))...)
 	if g := s.TerminationGracePeriodSeconds; g != nil {
 		errs = append(errs, nonNegative(p.Child("terminationGracePeriodSeconds"), *g)...)
 	}

@@ -80,6 +80,7 @@ func validateHandler(exec *corev1.ExecAction, get *corev1.HTTPGetAction, tcp *co
 		n++
 		at := p.Child("httpGet")
 		errs = append(errs, validateHandlerPort(get.Port, c, at.Child("port"))...)
+		errs = append(errs, validateHandlerHost(get.Host, at.Child("host"))...)
 		errs = append(errs, oneOf(at.Child("scheme"), get.Scheme, corev1.URISchemeHTTP, corev1.URISchemeHTTPS)...)
 		for i, h := range get.HTTPHeaders {
 			errs = append(errs, named(at.Child("httpHeaders").Index(i).Child("name"), h.Name, validation.IsHTTPHeaderName)...)
@@ -88,6 +89,7 @@ func validateHandler(exec *corev1.ExecAction, get *corev1.HTTPGetAction, tcp *co
 	if tcp != nil {
 		n++
 		errs = append(errs, validateHandlerPort(tcp.Port, c, p.Child("tcpSocket", "port"))...)
+		errs = append(errs, validateHandlerHost(tcp.Host, p.Child("tcpSocket", "host"))...)
 	}
 	if grpc != nil {
 		n++
@@ -100,6 +102,14 @@ func validateHandler(exec *corev1.ExecAction, get *corev1.HTTPGetAction, tcp *co
 		errs = append(errs, field.Forbidden(p, "may not specify more than 1 handler type"))
 	}
 	return errs
+}
+
+// validateHandlerHost refuses other hosts: the node asks, and reaches what the project may not.
+func validateHandlerHost(host string, p *field.Path) field.ErrorList {
+	if host == "" {
+		return nil
+	}
+	return field.ErrorList{field.Forbidden(p, "a pod is asked at its own address: nodes ask nobody else for it")}
 }
 
 func validateHandlerPort(v intstr.IntOrString, c *corev1.Container, p *field.Path) field.ErrorList {

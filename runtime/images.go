@@ -2,12 +2,10 @@ package runtime
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -149,10 +147,25 @@ func (a *Agent) Pulls(ctx context.Context, name string, pull func() error) error
 }
 
 func (a *Agent) fetch(ctx context.Context, pod *corev1.Pod, name string) error {
-	auth, err := a.auth(ctx, pod, name)
+	auths, err := a.auths(ctx, pod, name)
 	if err != nil {
 		return err
 	}
+	if len(auths) == 0 {
+		return a.fetchWith(ctx, name, "")
+	}
+	var errs []error
+	for _, auth := range auths {
+		err := a.fetchWith(ctx, name, auth)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (a *Agent) fetchWith(ctx context.Context, name, auth string) error {
 	stream, err := a.Docker.ImagePull(ctx, name, image.PullOptions{RegistryAuth: auth})
 	if err != nil {
 		return err
@@ -171,18 +184,19 @@ func (a *Agent) fetch(ctx context.Context, pod *corev1.Pod, name string) error {
 	}
 }
 
-// auth is the credentials for an image in Docker's form: those of the pod's
-// imagePullSecrets for the image's registry, else the agent's.
-func (a *Agent) auth(ctx context.Context, pod *corev1.Pod, name string) (string, error) {
+// auths are the credentials for an image in Docker's form, in the order in which they
+// are tried: those of the pod's imagePullSecrets for the image, else the agent's. None:
+// everybody may have it.
+func (a *Agent) auths(ctx context.Context, pod *corev1.Pod, name string) ([]string, error) {
 	ref, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
-		return "", fmt.Errorf("image %q: %w", name, err)
+		return nil, fmt.Errorf("image %q: %w", name, err)
 	}
-	host := reference.Domain(ref)
 	secrets, err := a.pullSecrets(ctx, pod)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	var found []registry.AuthConfig
 	for _, s := range secrets {
 		var secret corev1.Secret
 		err := a.Client.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: s.Name}, &secret)
@@ -191,25 +205,33 @@ func (a *Agent) auth(ctx context.Context, pod *corev1.Pod, name string) (string,
 			a.say(pod, corev1.EventTypeWarning, "FailedToRetrieveImagePullSecret", "There is no secret %q, which imagePullSecrets names; pulling %q may not succeed", s.Name, name)
 			continue
 		}
+		var have []registry.AuthConfig
+		if err == nil {
+			have, err = credentials(&secret, ref.Name())
+		}
 		if err != nil {
-			return "", fmt.Errorf("imagePullSecret %s: %w", s.Name, err)
+			return nil, fmt.Errorf("imagePullSecret %s: %w", s.Name, err)
 		}
-		c, found, err := credentials(&secret, host)
+		found = append(found, have...)
+	}
+	if len(found) == 0 && a.RegistryAuth != nil {
+		username, password, err := a.RegistryAuth(ctx, pod.Namespace, name)
 		if err != nil {
-			return "", fmt.Errorf("imagePullSecret %s: %w", s.Name, err)
+			return nil, err
 		}
-		if found {
-			return registry.EncodeAuthConfig(c)
+		if username != "" {
+			found = append(found, registry.AuthConfig{Username: username, Password: password, ServerAddress: reference.Domain(ref)})
 		}
 	}
-	if a.RegistryAuth == nil {
-		return "", nil
+	var encoded []string
+	for _, c := range found {
+		e, err := registry.EncodeAuthConfig(c)
+		if err != nil {
+			return nil, err
+		}
+		encoded = append(encoded, e)
 	}
-	username, password, err := a.RegistryAuth(ctx, pod.Namespace, name)
-	if err != nil || username == "" {
-		return "", err
-	}
-	return registry.EncodeAuthConfig(registry.AuthConfig{Username: username, Password: password, ServerAddress: host})
+	return encoded, nil
 }
 
 // pullSecrets are those of the pod, or if it names none, of its service account.
@@ -226,35 +248,4 @@ func (a *Agent) pullSecrets(ctx context.Context, pod *corev1.Pod) ([]corev1.Loca
 		return nil, fmt.Errorf("imagePullSecrets of service account %s: %w", pod.Spec.ServiceAccountName, err)
 	}
 	return account.ImagePullSecrets, nil
-}
-
-// credentials reads a dockerconfigjson or dockercfg secret.
-func credentials(secret *corev1.Secret, host string) (c registry.AuthConfig, found bool, err error) {
-	var config struct {
-		Auths map[string]registry.AuthConfig `json:"auths"`
-	}
-	if raw, ok := secret.Data[corev1.DockerConfigJsonKey]; ok {
-		err = json.Unmarshal(raw, &config)
-	} else if raw, ok := secret.Data[corev1.DockerConfigKey]; ok {
-		err = json.Unmarshal(raw, &config.Auths)
-	}
-	if err != nil {
-		return c, false, errors.New("its content is no Docker configuration") // The cause could quote it.
-	}
-	for server, auth := range config.Auths {
-		server = strings.TrimPrefix(strings.TrimPrefix(server, "https://"), "http://")
-		if server, _, _ = strings.Cut(server, "/"); server == host || server == "index.docker.io" && host == "docker.io" {
-			return decoded(auth), true, nil
-		}
-	}
-	return c, false, nil
-}
-
-// decoded fills user and password from the field "auth", which holds both.
-func decoded(c registry.AuthConfig) registry.AuthConfig {
-	if raw, err := base64.StdEncoding.DecodeString(c.Auth); err == nil && c.Username == "" {
-		c.Username, c.Password, _ = strings.Cut(string(raw), ":")
-	}
-	c.Auth = ""
-	return c
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -25,26 +26,49 @@ func TestCredentialsAreForTheirRegistryOnly(t *testing.T) {
 		secretOf(corev1.SecretTypeDockerConfigJson, `{"auths":{"reg.example:5000":{"username":"u","password":"p"}}}`),
 		secretOf(corev1.SecretTypeDockercfg, `{"http://reg.example:5000":{"auth":"dTpw"}}`),
 	} {
-		c, found, err := credentials(secret, "reg.example:5000")
-		if err != nil || !found || c.Username != "u" || c.Password != "p" {
-			t.Errorf("%s: %+v, %v, %v", secret.Data, c, found, err)
+		c, err := credentials(secret, "reg.example:5000/shop/web")
+		if err != nil || len(c) != 1 || c[0].Username != "u" || c[0].Password != "p" {
+			t.Errorf("%s: %+v, %v", secret.Data, c, err)
 		}
-		for _, other := range []string{"reg.example", "reg.example:5001", "evil.example"} {
-			if _, found, _ := credentials(secret, other); found {
+		for _, other := range []string{"reg.example/shop/web", "reg.example:5001/shop/web", "evil.example/reg.example:5000/web", "a.reg.example:5000/web"} {
+			if c, _ := credentials(secret, other); len(c) > 0 {
 				t.Errorf("%s gets them, too", other)
 			}
 		}
 	}
 }
 
+func TestCredentialsThatSayMostGoFirst(t *testing.T) {
+	t.Parallel()
+	of := func(user string) string { return `{"username":"` + user + `"}` }
+	secret := secretOf(corev1.SecretTypeDockerConfigJson, `{"auths":{"reg.example":`+of("all")+`,"reg.example/shop":`+of("shop")+`,"reg.example/shop/web":`+of("web")+
+		`,"*.example.org":`+of("pattern")+`,"https://index.docker.io/v1/":`+of("hub")+`,"":`+of("nobody")+`}}`)
+	for repository, want := range map[string]string{
+		"reg.example/shop/web": "web shop all", "reg.example/shop/db": "shop all", "reg.example/shopping/web": "all", "reg.example/other": "all",
+		"a.example.org/x": "pattern", "a.b.example.org/x": "", "example.org/x": "", "docker.io/library/web": "hub", "else.example/x": "", "": "",
+	} {
+		found, err := credentials(secret, repository)
+		var users []string
+		for _, c := range found {
+			users = append(users, c.Username)
+		}
+		if got := strings.Join(users, " "); err != nil || got != want {
+			t.Errorf("%s: %q, %v, not %q", repository, got, err, want)
+		}
+	}
+}
+
 func FuzzCredentials(f *testing.F) {
-	for _, s := range []string{`{"auths":{"a":{"auth":"dTpw"}}}`, `{"auths":null}`, `[]`, `{"auths":{"":{}}}`, `{`} {
+	for _, s := range []string{`{"auths":{"a":{"auth":"dTpw"}}}`, `{"auths":null}`, `[]`, `{"auths":{"":{}}}`, `{`, `{"auths":{"[":{},"a/":{},"*":{}}}`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, kind := range []corev1.SecretType{corev1.SecretTypeDockerConfigJson, corev1.SecretTypeDockercfg} {
-			if c, found, err := credentials(secretOf(kind, s), "a"); (err != nil || !found) && c.Username+c.Password != "" {
-				t.Error("credentials without a match")
+			if c, err := credentials(secretOf(kind, s), "a/b"); err != nil && len(c) > 0 {
+				t.Error("credentials and an error")
+			}
+			if c, _ := credentials(secretOf(kind, s), ""); len(c) > 0 {
+				t.Error("credentials for nobody")
 			}
 		}
 	})

@@ -28,5 +28,10 @@ func backOff(pods []*corev1.Pod, now time.Time) time.Duration {
 		return 0
 	}
 	pause := min(firstBackOff<<min(failures-1, 10), maxBackOff)
-	return max(endedAt(over[0]).Add(pause).Sub(now), 0)
+	left := endedAt(over[0]).Add(pause).Sub(now)
+	if left > pause+maxBackOff {
+		// It ended in the future, by more than clocks differ: one was set back since.
+		return 0
+	}
+	return max(left, 0)
 }

@@ -57,6 +57,9 @@ type Options struct {
 	// DiskHigh and DiskLow are how full, in percent, the engine's disk is when images that
 	// nothing uses are removed, and to where; default: 85 and 80.
 	DiskHigh, DiskLow int
+	// DiskEvict is how full, in percent, the engine's disk or that of Dir is when pods that
+	// wrote much of it are ended, one after the other; default: 95.
+	DiskEvict int
 	// MeasureEvery is how often what pods wrote to the disk is compared with what they may;
 	// default: 20 s.
 	MeasureEvery time.Duration
@@ -79,7 +82,8 @@ type Agent struct {
 	// starting and pulling let only so many through at once, first come, first served.
 	starting, pulling *semaphore.Weighted
 
-	wakes chan loop.Key
+	wakes  chan loop.Key
+	litter litter
 	// ctx is of the work beside the controllers: pulls, probes, hooks. It ends with Run.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -141,6 +145,9 @@ func New(o Options) (*Agent, error) {
 	if o.DiskHigh == 0 {
 		o.DiskHigh, o.DiskLow = 85, 80
 	}
+	if o.DiskEvict == 0 {
+		o.DiskEvict = 95
+	}
 	if o.MeasureEvery == 0 {
 		o.MeasureEvery = measureEvery
 	}
@@ -164,7 +171,7 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("runtime: %w", err)
 	}
 	a := &Agent{Options: o, files: files{filepath.Join(dir, "pods")}, ledger: ledger{dir: filepath.Join(dir, "images")},
-		starting: semaphore.NewWeighted(int64(o.Starts)), pulling: semaphore.NewWeighted(pullsAtOnce), wakes: make(chan loop.Key), memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
+		starting: semaphore.NewWeighted(int64(o.Starts)), pulling: semaphore.NewWeighted(pullsAtOnce), wakes: make(chan loop.Key), litter: litter{wake: make(chan struct{}, 1)}, memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	if err := os.MkdirAll(a.files.root, 0o700); err != nil {
 		return nil, fmt.Errorf("runtime: %w", err)
@@ -212,8 +219,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("runtime: %w", err)
 	}
-	a.every(sweepEvery, "remove images that nothing uses", a.sweepImages)
-	a.every(a.MeasureEvery, "measure what pods wrote", a.measureStorage)
+	go a.sweepTrash()
+	a.every(sweepEvery, "remove what nothing uses", a.sweep)
+	a.every(a.MeasureEvery, "measure what pods wrote", a.watchDisks)
 	a.wakeAll(ctx, keys)
 	a.follow(ctx)
 	return nil

@@ -48,6 +48,12 @@ func (s surroundings) claimed(ctx context.Context, path string, source *corev1.P
 		if err := mountVolume(ctx, v, path, group, reads); err != nil {
 			return fmt.Errorf("persistentvolume %s: %w", v.Name, err)
 		}
+		// As with the kubelet: paths of hosts and exports stay as whoever made them wants.
+		if v.Spec.Local != nil && group >= 0 && !reads {
+			if err := ownBy(path, group, s.pod.Spec.SecurityContext.FSGroupChangePolicy); err != nil {
+				return errors.Join(fmt.Errorf("persistentvolume %s: %w", v.Name, err), syscall.Unmount(path, 0))
+			}
+		}
 	}
 	if reads {
 		// Also where a process died between the two steps of a read-only mount.
@@ -156,18 +162,11 @@ func makeShared(path string, group int) error {
 
 // bind mounts a directory of this host at path. What was opened is mounted.
 func bind(dir, path string) error {
-	f, err := os.Open(dir)
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", dir)
-	}
 	if err := syscall.Mount(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), path, "", syscall.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mount %s: %w", dir, err)
 	}

@@ -177,9 +177,23 @@ func TestPodsOutliveTheirEnginesEnds(t *testing.T) {
 	v.restart()
 	l.start()
 	l.once("one", "two")
+	l.unchanged(before)
+
+	t.Log("containerd alone is killed: dockerd starts another, and nothing else happens")
+	old := v.pid("exec/containerd/containerd.pid")
+	v.kill(old, syscall.SIGKILL)
+	l.poll("there is another", func() bool { return v.pid("exec/containerd/containerd.pid") != old }, nothing)
+	l.pod("three", *spec.DeepCopy())
+	l.once("one", "two", "three")
+	l.unchanged(before)
+}
+
+// unchanged checks that pods' containers are those that they had.
+func (l *lab) unchanged(before map[string]string) {
+	l.t.Helper()
 	for pod, id := range before {
 		if got := l.get(pod).Status.ContainerStatuses[0].ContainerID; got != id {
-			t.Errorf("pod %s was restarted: %s, then %s", pod, id, got)
+			l.t.Errorf("pod %s was restarted: %s, then %s", pod, id, got)
 		}
 	}
 }

@@ -118,8 +118,8 @@ func (w World) terminate(p *Plan) {
 	}
 }
 
-// settle clears what a pod that has ended needs no more; its containers stay, for
-// their logs.
+// settle clears what a pod that has ended needs no more: its sandbox, its address, its
+// volumes. Its containers stay, for their logs.
 func (w World) settle(p *Plan) {
 	grace := graceOf(w.Pod)
 	if !w.stopAll(p, w.Containers, &grace, "its pod has ended") {
@@ -131,9 +131,12 @@ func (w World) settle(p *Plan) {
 			sandboxes = append(sandboxes, c)
 		}
 	}
-	if len(sandboxes) > 0 {
+	if len(sandboxes) > 0 || w.Leftovers {
 		w.removeAll(p, sandboxes)
 		p.do(Action{Verb: Detach})
+	}
+	if w.Leftovers {
+		p.do(Action{Verb: ClearFiles, Name: string(w.Pod.UID)})
 	}
 }
 
@@ -171,9 +174,7 @@ func (w World) run(p *Plan) {
 		return
 	}
 	if w.initialize(p, sandbox) {
-		for i := range w.Pod.Spec.Containers {
-			w.keep(p, &w.Pod.Spec.Containers[i], App, w.Pod.Spec.RestartPolicy)
-		}
+		w.keepAll(p)
 	} else {
 		for _, c := range w.Pod.Spec.Containers {
 			if _, found := w.latest(App, c.Name); !found {
@@ -181,6 +182,35 @@ func (w World) run(p *Plan) {
 			}
 		}
 	}
+}
+
+// keepAll keeps the containers running. As with the kubelet, one is not started for the
+// first time before the post-start hooks of those that the pod names before it have ended.
+func (w World) keepAll(p *Plan) {
+	held := false
+	for i := range w.Pod.Spec.Containers {
+		c := &w.Pod.Spec.Containers[i]
+		o, found := w.latest(App, c.Name)
+		if held && !found {
+			p.wait(c.Name, reasonInitializing(w.Pod), "")
+			continue
+		}
+		w.keep(p, c, App, w.Pod.Spec.RestartPolicy)
+		held = held || hooked(c) && w.hookDue(p, c.Name, o, found)
+	}
+}
+
+// hooked says whether the container has a post-start hook.
+func hooked(c *corev1.Container) bool { return c.Lifecycle != nil && c.Lifecycle.PostStart != nil }
+
+// hookDue says whether a container's post-start hook is still to come, or runs. One that
+// cannot be started holds nobody up.
+func (w World) hookDue(p *Plan, name string, o Container, found bool) bool {
+	if !found {
+		why := p.Waiting[name].Reason
+		return why == "" || why == "ContainerCreating"
+	}
+	return o.State == Created || o.State == Running && !w.Health[o.ID].Hooked
 }
 
 func reasonInitializing(pod *corev1.Pod) string {

@@ -19,6 +19,9 @@ type surroundings struct {
 	pod       *corev1.Pod
 	addresses Addresses
 	node      corev1.ResourceList
+	// read are the config maps and secrets that were read for the pod so far; nil: every
+	// one is read whenever it is referred to.
+	read map[object]map[string]string
 }
 
 // environment is a container's environment as NAME=value, in the order of precedence
@@ -49,8 +52,12 @@ func (s surroundings) environment(ctx context.Context, c *corev1.Container) ([]s
 			}
 		}
 	}
+	room := longestTogether
 	for _, e := range c.Env {
 		v, found, err := s.value(ctx, c, e, values)
+		if err == nil {
+			err = fits(e.Name+"="+v, &room)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("container %s: env %s: %w", c.Name, e.Name, err)
 		}
@@ -58,11 +65,39 @@ func (s surroundings) environment(ctx context.Context, c *corev1.Container) ([]s
 			values[e.Name] = v
 		}
 	}
+	return listed(c, values)
+}
+
+// listed writes variables as NAME=value, if a program can be started with them.
+func listed(c *corev1.Container, values map[string]string) ([]string, error) {
 	var env []string
+	room := longestTogether
 	for _, k := range slices.Sorted(maps.Keys(values)) {
-		env = append(env, k+"="+values[k])
+		line := k + "=" + values[k]
+		if err := fits(line, &room); err != nil {
+			return nil, fmt.Errorf("container %s: the environment, at %s: %w (enableServiceLinks: false leaves the services out)", c.Name, k, err)
+		}
+		env = append(env, line)
 	}
 	return env, nil
+}
+
+// What Linux starts a program with at most (execve(2)), in bytes: one argument or
+// variable, and all of them together. What refers to what refers to others grows
+// without bounds otherwise, and it would be the agent's memory that it fills.
+const (
+	longest         = 128<<10 - 1
+	longestTogether = 6 << 20
+)
+
+func fits(s string, room *int) error {
+	if len(s) > longest {
+		return fmt.Errorf("is longer than %d bytes, which no program can be started with", longest)
+	}
+	if *room -= len(s) + 1; *room < 0 {
+		return fmt.Errorf("is more than %d bytes together with what comes before it, which no program can be started with", longestTogether)
+	}
+	return nil
 }
 
 func (s surroundings) source(ctx context.Context, from corev1.EnvFromSource) (map[string]string, error) {
@@ -111,6 +146,10 @@ func pick(data map[string]string, err error, from, key string, optional *bool) (
 
 // configMap is a config map's data, text and binary; nil if it is optional and absent.
 func (s surroundings) configMap(ctx context.Context, name string, optional *bool) (map[string]string, error) {
+	at := object{"ConfigMap", s.pod.Namespace, name}
+	if data, known := s.read[at]; known {
+		return data, nil
+	}
 	var cm corev1.ConfigMap
 	err := s.client.Get(ctx, client.ObjectKey{Namespace: s.pod.Namespace, Name: name}, &cm)
 	if apierrors.IsNotFound(err) && optional != nil && *optional {
@@ -124,10 +163,15 @@ func (s surroundings) configMap(ctx context.Context, name string, optional *bool
 		data[k] = string(v)
 	}
 	maps.Copy(data, cm.Data)
+	s.keep(at, data)
 	return data, nil
 }
 
 func (s surroundings) secret(ctx context.Context, name string, optional *bool) (map[string]string, error) {
+	at := object{"Secret", s.pod.Namespace, name}
+	if data, known := s.read[at]; known {
+		return data, nil
+	}
 	var secret corev1.Secret
 	err := s.client.Get(ctx, client.ObjectKey{Namespace: s.pod.Namespace, Name: name}, &secret)
 	if apierrors.IsNotFound(err) && optional != nil && *optional {
@@ -140,14 +184,23 @@ func (s surroundings) secret(ctx context.Context, name string, optional *bool) (
 	for k, v := range secret.Data {
 		data[k] = string(v)
 	}
+	s.keep(at, data)
 	return data, nil
 }
 
+// keep has an object read once, however often the pod refers to it.
+func (s surroundings) keep(at object, data map[string]string) {
+	if s.read != nil {
+		s.read[at] = data
+	}
+}
+
 // expand replaces $(NAME) by the variable's value; one that is not known stays as it
-// is, and $$ is a dollar sign (Kubernetes' dependent environment variables).
+// is, and $$ is a dollar sign (Kubernetes' dependent environment variables). It ends
+// where the result is longer than anything may be.
 func expand(s string, values map[string]string) string {
 	var b strings.Builder
-	for i := 0; i < len(s); i++ {
+	for i := 0; i < len(s) && b.Len() <= longest; i++ {
 		if s[i] != '$' || i+1 == len(s) {
 			b.WriteByte(s[i])
 			continue
@@ -176,15 +229,20 @@ func expand(s string, values map[string]string) string {
 	return b.String()
 }
 
-func expandAll(words, env []string) []string {
+func expandAll(words, env []string) ([]string, error) {
 	values := map[string]string{}
 	for _, e := range env {
 		k, v, _ := strings.Cut(e, "=")
 		values[k] = v
 	}
 	var all []string
-	for _, w := range words {
-		all = append(all, expand(w, values))
+	room := longestTogether
+	for i, w := range words {
+		w = expand(w, values)
+		if err := fits(w, &room); err != nil {
+			return nil, fmt.Errorf("word %d %w", i, err)
+		}
+		all = append(all, w)
 	}
-	return all
+	return all, nil
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/runtime/pause"
@@ -70,20 +69,21 @@ func (a *Agent) execute(ctx context.Context, key loop.Key, w World, act Action) 
 		return a.signal(ctx, act.ID, "SIGKILL")
 	case RemoveContainer:
 		return a.removeContainer(ctx, act.ID)
-	case RemoveFiles:
-		if err := a.files.remove(key, types.UID(act.Name)); err != nil {
-			return fmt.Errorf("pod %s: %w", key, err)
-		}
-		return nil
+	case RemoveFiles, ClearFiles:
+		return a.removeFiles(key, act)
 	case DeletePod:
-		err := a.Client.Delete(ctx, w.Pod, client.GracePeriodSeconds(0), client.Preconditions{UID: &w.Pod.UID})
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return err
-		}
-		a.remember(w.Pod.UID, func(m *memory) { m.deleted = true })
-		return nil
+		return a.deletePod(ctx, w.Pod)
 	}
 	return fmt.Errorf("pod %s: unknown action %q", key, act.Verb)
+}
+
+func (a *Agent) deletePod(ctx context.Context, pod *corev1.Pod) error {
+	err := a.Client.Delete(ctx, pod, client.GracePeriodSeconds(0), client.Preconditions{UID: &pod.UID})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return err
+	}
+	a.remember(pod.UID, func(m *memory) { m.deleted = true })
+	return nil
 }
 
 // say tells people about a pod; one that is gone has no events.
@@ -239,7 +239,9 @@ func (a *Agent) prepare(ctx context.Context, key loop.Key, w World, c *corev1.Co
 }
 
 func (a *Agent) surroundings(pod *corev1.Pod) surroundings {
-	s := surroundings{client: a.Client, pod: pod, addresses: Addresses{Host: a.HostIP}, node: a.node.capacity()}
+	s := surroundings{
+		client: a.Client, pod: pod, addresses: Addresses{Host: a.HostIP}, node: a.node.capacity(), read: map[object]map[string]string{},
+	}
 	a.remember(pod.UID, func(m *memory) { s.addresses.Pod = m.address })
 	return s
 }
@@ -249,7 +251,6 @@ func (a *Agent) resume(ctx context.Context, pod *corev1.Pod, id, name string) er
 	err := a.Docker.ContainerStart(ctx, id, container.StartOptions{})
 	if err == nil {
 		a.say(pod, corev1.EventTypeNormal, "Started", "Started container %s", name)
-		a.postStart(pod, id, name)
 		return nil
 	}
 	c, inspectErr := a.Docker.ContainerInspect(ctx, id)

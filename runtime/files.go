@@ -1,10 +1,14 @@
 package runtime
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -57,13 +61,68 @@ func (f files) entries() ([]string, error) {
 	return d.Readdirnames(-1)
 }
 
-// remove removes a pod's directory with the mounts below it.
+// remove takes a pod's directory away, with the mounts below it. It takes no time,
+// however much is in there: [files.empty] removes it.
 func (f files) remove(key types.NamespacedName, uid types.UID) error {
 	dir := f.dir(key, uid)
 	if err := mounts.UndoBelow(dir); err != nil {
 		return err
 	}
-	return os.RemoveAll(dir)
+	return f.discard(dir)
+}
+
+// trash is where what is not wanted any more waits to be removed.
+func (f files) trash() string { return filepath.Join(filepath.Dir(f.root), "trash") }
+
+// discard moves a path to the trash; one that is not there is as good.
+func (f files) discard(path string) error {
+	if err := os.MkdirAll(f.trash(), 0o700); err != nil {
+		return err
+	}
+	err := os.Rename(path, filepath.Join(f.trash(), rand.Text()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// empty removes what is in the trash.
+func (f files) empty() error {
+	entries, err := os.ReadDir(f.trash())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, e := range entries {
+		errs = append(errs, os.RemoveAll(filepath.Join(f.trash(), e.Name())))
+	}
+	return errors.Join(errs...)
+}
+
+// spent are the folders that a pod needs no more once it has ended.
+var spent = []string{"volumes", "subpaths", "etc"}
+
+// leftovers says whether a pod's directory has what only one that runs needs.
+func (f files) leftovers(key types.NamespacedName, uid types.UID) (bool, error) {
+	entries, err := os.ReadDir(f.dir(key, uid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return slices.Contains(spent, e.Name()) }), err
+}
+
+// clear takes away what only a pod that runs needs: its volumes, above all.
+func (f files) clear(key types.NamespacedName, uid types.UID) error {
+	dir := f.dir(key, uid)
+	if err := mounts.UndoBelow(dir); err != nil {
+		return err
+	}
+	for _, name := range spent {
+		if err := f.discard(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeEtc writes the files of /etc that are the pod's, and returns where they are, by

@@ -22,7 +22,7 @@ func (a *Agent) askGRPC(ctx context.Context, pod *corev1.Pod, sandboxPID int, g 
 	port := strconv.Itoa(int(g.Port))
 	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(d.host(), port),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUserAgent("slipway-probe"), grpc.WithNoProxy(),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return d.dial(ctx, "", port) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return d.dial(ctx, port) }))
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (a *Agent) handle(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 		if err != nil {
 			return err
 		}
-		conn, err := dial.dial(ctx, h.TCPSocket.Host, port)
+		conn, err := dial.dial(ctx, port)
 		if err != nil {
 			return err
 		}
@@ -133,11 +133,7 @@ func get(ctx context.Context, d dialer, c *corev1.Container, h *corev1.HTTPGetAc
 	if h.Scheme == corev1.URISchemeHTTPS {
 		scheme = "https"
 	}
-	host := h.Host
-	if host == "" {
-		host = d.host()
-	}
-	target, err := url.Parse(scheme + "://" + net.JoinHostPort(host, port) + "/" + strings.TrimPrefix(h.Path, "/"))
+	target, err := url.Parse(scheme + "://" + net.JoinHostPort(d.host(), port) + "/" + strings.TrimPrefix(h.Path, "/"))
 	if err != nil {
 		return err
 	}
@@ -159,7 +155,7 @@ func get(ctx context.Context, d dialer, c *corev1.Container, h *corev1.HTTPGetAc
 			// As the kubelet's: a pod's certificate names no address that could be checked.
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return d.dial(ctx, h.Host, port)
+				return d.dial(ctx, port)
 			},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -193,7 +189,8 @@ func portOf(c *corev1.Container, port intstr.IntOrString) (string, error) {
 }
 
 // dialer connects to a pod: at its address, or if it has none, to its loopback
-// interface from inside of its network namespace.
+// interface from inside of its network namespace. Nothing else is ever connected to on
+// behalf of a pod: the node reaches more than the pod may.
 type dialer struct {
 	address netip.Addr
 	pid     int
@@ -206,13 +203,10 @@ func (d dialer) host() string {
 	return "127.0.0.1"
 }
 
-func (d dialer) dial(ctx context.Context, host, port string) (net.Conn, error) {
+func (d dialer) dial(ctx context.Context, port string) (net.Conn, error) {
 	var dial net.Dialer
 	if d.address.IsValid() {
-		if host == "" {
-			host = d.host()
-		}
-		return dial.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+		return dial.DialContext(ctx, "tcp", net.JoinHostPort(d.host(), port))
 	}
 	var conn net.Conn
 	err := onThread(func() error {
@@ -261,33 +255,6 @@ func (a *Agent) preStop(ctx context.Context, pod *corev1.Pod, c Container) {
 	if err != nil && ctx.Err() == nil {
 		a.say(pod, corev1.EventTypeWarning, "FailedPreStopHook", "PreStop hook of container %s failed: %v", c.Name, err)
 	}
-}
-
-// postStart runs a container's post-start hook beside it; if it fails the container is
-// restarted as if it was unhealthy.
-func (a *Agent) postStart(pod *corev1.Pod, id, name string) {
-	spec, _ := specOf(pod, name)
-	if spec == nil || spec.Lifecycle == nil || spec.Lifecycle.PostStart == nil {
-		return
-	}
-	a.work.Go(func() {
-		c, err := a.Docker.ContainerInspect(a.ctx, id)
-		if err != nil {
-			return // It has ended already.
-		}
-		pid, err := a.sandboxPID(a.ctx, c.Config.Labels[LabelSandbox])
-		if err == nil {
-			err = a.handle(a.ctx, pod, spec, id, pid, *spec.Lifecycle.PostStart)
-		}
-		if err == nil || a.ctx.Err() != nil {
-			return
-		}
-		a.say(pod, corev1.EventTypeWarning, "FailedPostStartHook", "PostStart hook of container %s failed: %v", name, err)
-		a.touch(id)
-		if err := a.signal(a.ctx, id, "SIGKILL"); err != nil {
-			a.Log.Warn("kill after a failed post-start hook", "container", name, "error", err)
-		}
-	})
 }
 
 func (a *Agent) sandboxPID(ctx context.Context, id string) (int, error) {

@@ -34,7 +34,11 @@ type lab struct {
 	instance string
 	dir      string
 	agent    *runtime.Agent
-	stop     func()
+	// clock is the agent's; nil: the machine's.
+	clock func() time.Time
+	// tune changes the agent's options.
+	tune []func(*runtime.Options)
+	stop func()
 }
 
 func newLab(t testing.TB) *lab {
@@ -44,9 +48,14 @@ func newLab(t testing.TB) *lab {
 
 func newLabOn(t testing.TB, docker engine.Docker) *lab {
 	t.Helper()
+	return newLabIn(t, docker, t.TempDir())
+}
+
+func newLabIn(t testing.TB, docker engine.Docker, dir string, tune ...func(*runtime.Options)) *lab {
+	t.Helper()
 	l := &lab{
 		t: t, client: statetest.New(t), docker: docker, image: enginetest.Busybox(t, docker),
-		instance: strings.ToLower(rand.Text()), dir: t.TempDir(),
+		instance: strings.ToLower(rand.Text()), dir: dir, tune: tune,
 	}
 	t.Cleanup(l.clear)
 	l.start()
@@ -61,10 +70,14 @@ func (l *lab) start() {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(l.t.Output(), &slog.HandlerOptions{Level: level}))
-	a, err := runtime.New(runtime.Options{
+	o := runtime.Options{
 		Node: node, Instance: l.instance, Client: l.client, Docker: l.docker, Dir: l.dir,
-		Drain: 10 * time.Millisecond, MeasureEvery: 200 * time.Millisecond, Log: log, Recorder: event.New(l.client, "runtime", log),
-	})
+		Drain: 10 * time.Millisecond, Clock: l.clock, MeasureEvery: 200 * time.Millisecond, Log: log, Recorder: event.New(l.client, "runtime", log),
+	}
+	for _, f := range l.tune {
+		f(&o)
+	}
+	a, err := runtime.New(o)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -19,10 +19,9 @@ import (
 
 // What is kept of what a container says when it ends: the kubelet's limits.
 const (
-	messageLimit      = 4096 // bytes of the file
-	messageLogLimit   = 2048 // bytes of the log
-	messageLogLines   = "80"
-	messageTailReader = 256 << 10
+	messageLimit    = 4096 // bytes of the file
+	messageLogLimit = 2048 // bytes of the log
+	messageLogLines = "80"
 )
 
 // messageFile is where a container's termination message is, on the node.
@@ -94,9 +93,21 @@ func (a *Agent) lastLines(ctx context.Context, id string) (string, error) {
 		stream = demultiplex(stream)
 	}
 	defer stream.Close()
-	b, err := io.ReadAll(io.LimitReader(stream, messageTailReader))
-	if len(b) > messageLogLimit {
-		b = b[len(b)-messageLogLimit:]
+	end := tail{limit: messageLogLimit}
+	_, err = io.Copy(&end, stream)
+	return strings.ToValidUTF8(string(end.kept), "\uFFFD"), err
+}
+
+// tail keeps the last bytes of what is written to it.
+type tail struct {
+	limit int
+	kept  []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.kept = append(t.kept, p[max(len(p)-t.limit, 0):]...)
+	if extra := len(t.kept) - t.limit; extra > 0 {
+		t.kept = append(t.kept[:0], t.kept[extra:]...)
 	}
-	return strings.ToValidUTF8(string(b), "\uFFFD"), err
+	return len(p), nil
 }

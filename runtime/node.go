@@ -26,6 +26,13 @@ const Heartbeat = 10 * time.Second
 type nodeFacts struct {
 	mu   sync.Mutex
 	list corev1.ResourceList // guarded by mu
+	root string              // where the engine keeps its data; guarded by mu
+}
+
+func (n *nodeFacts) engineRoot() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.root
 }
 
 func (n *nodeFacts) capacity() corev1.ResourceList {
@@ -106,7 +113,7 @@ func (a *Agent) size(info system.Info) corev1.ResourceList {
 	}
 	a.node.mu.Lock()
 	defer a.node.mu.Unlock()
-	a.node.list = list
+	a.node.list, a.node.root = list, info.DockerRootDir
 	return list.DeepCopy()
 }
 

@@ -86,16 +86,38 @@ func (w World) probed() []Container {
 }
 
 // initial is a container's health before its first probe: what its pod's status says
-// of it if the agent adopted it, so that a restart of the agent makes nothing unready.
+// of it if the agent adopted it, so that a restart of the agent makes nothing unready,
+// and runs no post-start hook again that was seen to end.
 func initial(pod *corev1.Pod, spec *corev1.Container, c Container) Health {
-	h := Health{Started: spec.StartupProbe == nil, Ready: spec.ReadinessProbe == nil}
+	h := Health{Hooked: !hooked(spec), Started: !hooked(spec) && spec.StartupProbe == nil, Ready: spec.ReadinessProbe == nil}
 	for _, s := range slices.Concat(pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses) {
 		if s.ContainerID == "docker://"+c.ID {
 			h.Started = h.Started || s.Started != nil && *s.Started
 			h.Ready = h.Ready || s.Ready
+			h.Hooked = h.Hooked || h.Started
 		}
 	}
 	return h
+}
+
+// afterStart runs the post-start hook unless it has ended, and answers whether the
+// container may go on: one whose hook failed is restarted, as an unhealthy one is. A
+// hook that an agent that was killed did not see end is run again: at least once.
+func (p *prober) afterStart(ctx context.Context) bool {
+	if p.snapshot().Hooked {
+		return true
+	}
+	err := p.agent.handle(ctx, p.pod, p.spec, p.of.ID, p.pid, *p.spec.Lifecycle.PostStart)
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case err != nil:
+		p.agent.say(p.pod, corev1.EventTypeWarning, "FailedPostStartHook", "PostStart hook of container %s failed: %v", p.of.Name, err)
+		p.set(func(h *Health) { h.Failed = "its post-start hook failed" })
+		return false
+	}
+	p.set(func(h *Health) { h.Hooked, h.Started = true, p.spec.StartupProbe == nil })
+	return true
 }
 
 func (p *prober) snapshot() Health {
@@ -117,6 +139,9 @@ func (p *prober) set(change func(*Health)) {
 }
 
 func (p *prober) run(ctx context.Context) {
+	if !p.afterStart(ctx) {
+		return
+	}
 	if probe := p.spec.StartupProbe; probe != nil && !p.snapshot().Started {
 		startup, stop := context.WithCancel(ctx)
 		p.repeat(startup, probe, "Startup", false, func(ok bool, message string) {

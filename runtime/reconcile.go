@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -74,6 +75,11 @@ func (a *Agent) observe(ctx context.Context, key loop.Key) (World, error) {
 	if w.Pod != nil {
 		w.Evicted = a.noteBounds(w.Pod)
 	}
+	if w.Pod != nil && ended(w.Pod) {
+		if w.Leftovers, err = a.files.leftovers(key, w.Pod.UID); err != nil {
+			return w, err
+		}
+	}
 	if w.Pod != nil && w.Pod.DeletionTimestamp == nil && !ended(w.Pod) {
 		a.refs.note(key, w.Pod)
 		err = a.observeImages(ctx, &w)
@@ -112,7 +118,9 @@ func (a *Agent) containers(ctx context.Context, key loop.Key) ([]Container, erro
 // observeMemory adds what the agent remembers of the pod and of others of its name.
 func (a *Agent) observeMemory(key loop.Key, w *World) {
 	w.Stopping = map[string]time.Time{}
+	there := map[string]bool{}
 	for _, c := range w.Containers {
+		there[c.ID] = true
 		a.remember(c.UID, func(m *memory) {
 			m.key = key
 			if since, asked := m.stopping[c.ID]; asked {
@@ -123,6 +131,11 @@ func (a *Agent) observeMemory(key loop.Key, w *World) {
 	if w.Pod == nil {
 		return
 	}
+	// One that ends again and again leaves nothing behind here, either.
+	a.remember(w.Pod.UID, func(m *memory) {
+		maps.DeleteFunc(m.messages, func(id, _ string) bool { return !there[id] })
+		maps.DeleteFunc(m.stopping, func(id string, _ time.Time) bool { return !there[id] })
+	})
 	a.remember(w.Pod.UID, func(m *memory) {
 		m.key = key
 		if w.Pod.DeletionTimestamp != nil && m.deletionSeen.IsZero() {
@@ -191,5 +204,31 @@ func (a *Agent) report(ctx context.Context, key loop.Key, w World, p Plan) error
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
+	if err == nil {
+		a.tellBackOff(w.Pod, status)
+	}
 	return err
+}
+
+// tellBackOff says which containers begin to wait before they are tried again.
+func (a *Agent) tellBackOff(pod *corev1.Pod, now corev1.PodStatus) {
+	waits := func(statuses ...[]corev1.ContainerStatus) map[string]string {
+		reasons := map[string]string{}
+		for _, s := range slices.Concat(statuses...) {
+			if s.State.Waiting != nil {
+				reasons[s.Name] = s.State.Waiting.Reason
+			}
+		}
+		return reasons
+	}
+	before := waits(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+	for name, reason := range waits(now.InitContainerStatuses, now.ContainerStatuses) {
+		switch c, _ := specOf(pod, name); {
+		case reason == before[name], c == nil:
+		case reason == "CrashLoopBackOff":
+			a.say(pod, corev1.EventTypeWarning, "BackOff", "Back-off restarting failed container %s", name)
+		case reason == "ImagePullBackOff":
+			a.say(pod, corev1.EventTypeNormal, "BackOff", "Back-off pulling image %q", c.Image)
+		}
+	}
 }

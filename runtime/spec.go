@@ -83,9 +83,16 @@ func containerSpec(pod *corev1.Pod, c *corev1.Container, in inputs) (made, error
 		LabelContainer: c.Name, LabelHash: hashOf(c), LabelSandbox: in.sandbox, LabelBackoff: in.action.Backoff.String(),
 		LabelMessage: string(c.TerminationMessagePolicy),
 	})
+	command, err := expandAll(c.Command, in.env)
+	if err != nil {
+		return made{}, fmt.Errorf("container %s: command: %w", c.Name, err)
+	}
+	args, err := expandAll(c.Args, in.env)
+	if err != nil {
+		return made{}, fmt.Errorf("container %s: args: %w", c.Name, err)
+	}
 	config := &container.Config{
-		Image: c.Image, Labels: l, Env: in.env, WorkingDir: c.WorkingDir,
-		Entrypoint: expandAll(c.Command, in.env), Cmd: expandAll(c.Args, in.env),
+		Image: c.Image, Labels: l, Env: in.env, WorkingDir: c.WorkingDir, Entrypoint: command, Cmd: args,
 		OpenStdin: c.Stdin, StdinOnce: c.StdinOnce, Tty: c.TTY,
 	}
 	host := &container.HostConfig{
@@ -210,7 +217,11 @@ func mountsOf(dir string, pod *corev1.Pod, c *corev1.Container, env []string, et
 	taken := map[string]bool{}
 	for i, m := range c.VolumeMounts {
 		if m.SubPathExpr != "" {
-			m.SubPath = expandAll([]string{m.SubPathExpr}, env)[0]
+			expanded, err := expandAll([]string{m.SubPathExpr}, env)
+			if err != nil {
+				return nil, fmt.Errorf("container %s: volumeMounts[%d].subPathExpr: %w", c.Name, i, err)
+			}
+			m.SubPath = expanded[0]
 		}
 		reads := m.ReadOnly
 		for _, v := range pod.Spec.Volumes {

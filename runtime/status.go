@@ -3,6 +3,7 @@ package runtime
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -143,7 +144,7 @@ func (w World) phase(s corev1.PodStatus) (phase corev1.PodPhase, reason, message
 	switch {
 	case !stopped:
 	case w.Evicted != "":
-		return corev1.PodFailed, "Evicted", w.Evicted
+		return corev1.PodFailed, evictedReason, w.Evicted
 	case w.late(s.StartTime):
 		return corev1.PodFailed, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
 	}
@@ -211,8 +212,13 @@ func (w World) sidecar(name string) bool {
 	return kind == Init && sidecar(spec)
 }
 
-// conditions sets the four conditions; one keeps its time while it keeps its status.
+// conditions sets the kubelet's conditions; one keeps its time while it keeps its status.
 func (w World) conditions(s *corev1.PodStatus) {
+	if sandbox, ok := w.sandbox(); ok && w.Attached == sandbox.ID {
+		w.condition(s, corev1.PodReadyToStartContainers, corev1.ConditionTrue, "", "")
+	} else {
+		w.condition(s, corev1.PodReadyToStartContainers, corev1.ConditionFalse, "", "")
+	}
 	var waits, unready []string
 	for _, c := range s.InitContainerStatuses {
 		side := w.sidecar(c.Name)
@@ -235,6 +241,9 @@ func (w World) conditions(s *corev1.PodStatus) {
 	}
 	if s.Phase == corev1.PodSucceeded || s.Phase == corev1.PodFailed {
 		ready, reason, message = corev1.ConditionFalse, "Pod"+map[corev1.PodPhase]string{corev1.PodSucceeded: "Completed", corev1.PodFailed: "Failed"}[s.Phase], ""
+	}
+	if s.Reason == evictedReason && strings.HasPrefix(s.Message, lowOnResource) {
+		w.condition(s, corev1.DisruptionTarget, corev1.ConditionTrue, corev1.PodReasonTerminationByKubelet, s.Message)
 	}
 	w.condition(s, corev1.PodScheduled, corev1.ConditionTrue, "", "")
 	if len(waits) > 0 {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -44,10 +42,17 @@ func bounded(pod *corev1.Pod) bool {
 type written struct {
 	volumes    map[string]int64 // its emptyDir volumes
 	containers map[string]int64 // their own file systems and logs
+	// files are those in its volumes, counted.
+	files int64
+	// unmeasured says why more cannot be known; empty: all is.
+	unmeasured string
 }
 
 // tooMuch says in the kubelet's words which limit the pod exceeds; empty: none.
 func tooMuch(pod *corev1.Pod, w written) string {
+	if w.unmeasured != "" {
+		return "Usage of its volumes cannot be told: " + w.unmeasured + "."
+	}
 	var sum, total int64
 	for _, v := range pod.Spec.Volumes {
 		if v.EmptyDir == nil || v.EmptyDir.Medium == corev1.StorageMediumMemory {
@@ -92,67 +97,76 @@ func (a *Agent) measureStorage(ctx context.Context) error {
 			continue
 		}
 		if why := tooMuch(pod, w); why != "" {
-			a.remember(pod.UID, func(m *memory) { m.evicted = why })
-			a.say(pod, corev1.EventTypeWarning, "Evicted", "%s", why)
-			a.wake(client.ObjectKeyFromObject(pod))
+			a.evict(pod, why)
 		}
 	}
 	return errors.Join(errs...)
 }
 
+func (a *Agent) evict(pod *corev1.Pod, why string) {
+	a.remember(pod.UID, func(m *memory) { m.evicted = why })
+	a.say(pod, corev1.EventTypeWarning, "Evicted", "%s", why)
+	a.wake(client.ObjectKeyFromObject(pod))
+}
+
 func (a *Agent) written(ctx context.Context, pod *corev1.Pod) (w written, err error) {
-	w = written{map[string]int64{}, map[string]int64{}}
+	w = written{volumes: map[string]int64{}, containers: map[string]int64{}}
 	dir := a.files.dir(client.ObjectKeyFromObject(pod), pod.UID)
 	for _, v := range pod.Spec.Volumes {
 		if v.EmptyDir != nil && v.EmptyDir.Medium != corev1.StorageMediumMemory {
-			if w.volumes[v.Name], err = size(filepath.Join(dir, "volumes", v.Name)); err != nil {
+			n, err := size(filepath.Join(dir, "volumes", v.Name))
+			if errors.Is(err, errTooDeep) {
+				w.unmeasured = fmt.Sprintf("in %q %v", v.Name, err)
+			} else if err != nil {
 				return w, err
 			}
+			w.volumes[v.Name] = n.bytes
+			w.files += n.files
 		}
 	}
-	list, err := a.Docker.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelUID+"="+string(pod.UID)))})
+	// Those that have ended, too: one that ends again and again is never seen to run.
+	list, err := a.Docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", LabelUID+"="+string(pod.UID)))})
 	if err != nil {
 		return w, err
 	}
 	for _, c := range list {
+		name := c.Labels[LabelContainer]
 		if Kind(c.Labels[LabelKind]) == Sandbox {
 			continue
 		}
-		i, _, err := a.Docker.ContainerInspectWithRaw(ctx, c.ID, true)
-		if errdefs.IsNotFound(err) {
+		n, err := a.layer(ctx, c.ID)
+		switch {
+		case errdefs.IsNotFound(err):
 			continue
-		}
-		if err != nil {
+		case errors.Is(err, errTooDeep):
+			w.unmeasured = fmt.Sprintf("in container %s %v", name, err)
+		case err != nil:
 			return w, err
 		}
-		if i.SizeRw != nil {
-			w.containers[c.Labels[LabelContainer]] += *i.SizeRw
-		}
-		if log, err := os.Stat(i.LogPath); err == nil {
-			w.containers[c.Labels[LabelContainer]] += log.Size()
-		}
+		w.containers[name] = max(w.containers[name], n)
 	}
 	return w, nil
 }
 
-// size is what the files below a directory take on the disk, in bytes. What goes away
-// meanwhile is not counted; links are not followed.
-func size(dir string) (sum int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err == nil {
-			var info fs.FileInfo
-			if info, err = e.Info(); err == nil {
-				if s, ok := info.Sys().(*syscall.Stat_t); ok && !info.IsDir() {
-					sum += s.Blocks * 512
-				}
-			}
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
-	return sum, err
+// layer is what a container wrote into its own file system and its log, in bytes.
+func (a *Agent) layer(ctx context.Context, id string) (n int64, err error) {
+	i, _, err := a.Docker.ContainerInspectWithRaw(ctx, id, true)
+	if err != nil {
+		return 0, err
+	}
+	if log, err := os.Stat(i.LogPath); err == nil {
+		n = log.Size()
+	}
+	if i.SizeRw != nil && *i.SizeRw >= 0 {
+		return n + *i.SizeRw, nil
+	}
+	// The engine could not tell, as where a path is too long for it.
+	upper := i.GraphDriver.Data["UpperDir"]
+	if upper == "" {
+		return n, nil
+	}
+	below, err := size(upper)
+	return n + below.bytes, err
 }
 
 // noteBounds has the pod measured from now on, or not.

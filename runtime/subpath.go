@@ -31,12 +31,12 @@ func subPath(volume, sub, target string) (string, error) {
 		return "", err
 	}
 	defer root.Close()
-	f, err := root.Open(sub)
+	f, err := openInside(root, sub)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := makeAll(root, sub); err != nil {
 			return "", fmt.Errorf("subPath %q: %w", sub, err)
 		}
-		f, err = root.Open(sub)
+		f, err = openInside(root, sub)
 	}
 	if err != nil {
 		return "", fmt.Errorf("subPath %q: %w", sub, err)
@@ -46,6 +46,9 @@ func subPath(volume, sub, target string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return "", fmt.Errorf("subPath %q: is neither a directory nor a file", sub)
+	}
 	if err := place(target, info.IsDir()); err != nil {
 		return "", err
 	}
@@ -53,6 +56,12 @@ func subPath(volume, sub, target string) (string, error) {
 		return "", fmt.Errorf("subPath %q: mount: %w", sub, err)
 	}
 	return target, nil
+}
+
+// openInside opens without waiting: what a container put there may be a pipe, which
+// would have the agent wait for somebody to write.
+func openInside(root *os.Root, sub string) (*os.File, error) {
+	return root.OpenFile(sub, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 func makeAll(root *os.Root, sub string) error {

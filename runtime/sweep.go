@@ -24,13 +24,20 @@ const (
 // disk is how full a file system is.
 type disk struct {
 	total, free uint64 // bytes; free: to those who are not root
+	// files and filesFree count inodes; 0 where there is no limit.
+	files, filesFree uint64
 }
 
+// percent is of the room or of the inodes, of which there is less.
 func (d disk) percent() int {
-	if d.total == 0 {
+	return max(percentOf(d.total, d.free), percentOf(d.files, d.filesFree))
+}
+
+func percentOf(total, free uint64) int {
+	if total == 0 || free > total {
 		return 0
 	}
-	return int(100 * (d.total - d.free) / d.total)
+	return int(100 * (total - free) / total)
 }
 
 func diskOf(path string) (disk, error) {
@@ -38,7 +45,10 @@ func diskOf(path string) (disk, error) {
 	if err := unix.Statfs(path, &s); err != nil {
 		return disk{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return disk{total: s.Blocks * uint64(s.Bsize), free: s.Bavail * uint64(s.Bsize)}, nil
+	// As df(1) counts: what is kept for root is neither used nor free.
+	return disk{
+		total: (s.Blocks - s.Bfree + s.Bavail) * uint64(s.Bsize), free: s.Bavail * uint64(s.Bsize), files: s.Files, filesFree: s.Ffree,
+	}, nil
 }
 
 // sweepImages removes images that the agent pulled and nothing uses, who was not used

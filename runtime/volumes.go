@@ -182,45 +182,84 @@ func first(modes ...*int32) os.FileMode {
 }
 
 // write makes dir show the payload. As in Kubernetes, the files are below a directory
-// that the link ..data points to, so that a change is seen whole or not at all.
+// that the link ..data points to, so that a change is seen whole or not at all. Whatever
+// a process that died in between has left is completed.
 func (p payload) write(dir string, group int) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	names := slices.Sorted(maps.Keys(p))
-	h := sha256.New()
-	for _, n := range names {
-		fmt.Fprintf(h, "%d %s %o %d %s\n", len(n), n, p[n].mode, len(p[n].data), p[n].data)
-	}
-	version := fmt.Sprintf("..%.12x", h.Sum(nil))
 	old, err := os.Readlink(filepath.Join(dir, "..data"))
-	if err == nil && old == version {
-		return nil
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	tops := map[string]bool{}
-	for _, n := range names {
-		path := filepath.Join(dir, version, n)
-		if err := writeFile(path, p[n], group); err != nil {
+	version := p.version()
+	if strings.TrimSuffix(old, repaired) == version && p.isIn(filepath.Join(dir, old)) {
+		version = old
+	} else {
+		if old == version {
+			version += repaired
+		}
+		if err := p.fill(filepath.Join(dir, version), group); err != nil {
 			return err
 		}
+		if err := swap(dir, "..data", version); err != nil {
+			return err
+		}
+	}
+	tops := map[string]bool{}
+	for n := range p {
 		top, _, _ := strings.Cut(n, "/")
 		tops[top] = true
 	}
-	if err := os.MkdirAll(filepath.Join(dir, version), 0o755); err != nil {
-		return err
-	}
-	if err := swap(dir, "..data", version); err != nil {
-		return err
-	}
 	for top := range tops {
-		if err := swap(dir, top, filepath.Join("..data", top)); err != nil {
+		target := filepath.Join("..data", top)
+		if now, err := os.Readlink(filepath.Join(dir, top)); err == nil && now == target {
+			continue
+		}
+		if err := swap(dir, top, target); err != nil {
 			return err
 		}
 	}
 	return clean(dir, version, tops)
+}
+
+// repaired is what the name of a version ends with that takes the place of one whose
+// files were lost, as where the machine lost its power.
+const repaired = ".r"
+
+// version is the name of the directory that holds the payload.
+func (p payload) version() string {
+	h := sha256.New()
+	for _, n := range slices.Sorted(maps.Keys(p)) {
+		fmt.Fprintf(h, "%d %s %o %d %s\n", len(n), n, p[n].mode, len(p[n].data), p[n].data)
+	}
+	return fmt.Sprintf("..%.12x", h.Sum(nil))
+}
+
+// isIn says whether a directory has all of the payload's files as they should be.
+func (p payload) isIn(dir string) bool {
+	for n, e := range p {
+		if b, err := os.ReadFile(filepath.Join(dir, n)); err != nil || string(b) != e.data {
+			return false
+		}
+	}
+	info, err := os.Stat(dir)
+	return err == nil && info.IsDir()
+}
+
+func (p payload) fill(dir string, group int) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, n := range slices.Sorted(maps.Keys(p)) {
+		if err := writeFile(filepath.Join(dir, n), p[n], group); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func writeFile(path string, e entry, group int) error {
@@ -316,7 +355,12 @@ func tmpfs(path, options string, flags uintptr) error {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return err
 	}
-	if err := syscall.Mount("tmpfs", path, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV|flags, options); err != nil {
+	flags |= syscall.MS_NOSUID | syscall.MS_NODEV
+	err = syscall.Mount("tmpfs", path, "tmpfs", flags, options+",noswap")
+	if errors.Is(err, syscall.EINVAL) { // Linux before 6.4 cannot keep it out of the swap.
+		err = syscall.Mount("tmpfs", path, "tmpfs", flags, options)
+	}
+	if err != nil {
 		return fmt.Errorf("mount tmpfs: %w", err)
 	}
 	return nil

@@ -19,6 +19,8 @@ type World struct {
 	Containers []Container
 	// Files are the uids of the pods with this name that have a directory.
 	Files []types.UID
+	// Leftovers: of a pod that has ended, there are files that nobody needs any more.
+	Leftovers bool
 	// Attached is the id of the sandbox that the network is attached to; empty: unknown.
 	Attached string
 	// Evicted says why the pod may not go on; empty: it may.
@@ -61,7 +63,10 @@ type Failure struct {
 
 // Health is what the probes of a container found.
 type Health struct {
-	// Started and Ready are the results of startup and readiness probe; true without one.
+	// Hooked: its post-start hook has ended; true without one.
+	Hooked bool
+	// Started and Ready are the results of startup and readiness probe; true without one,
+	// once it is hooked.
 	Started, Ready bool
 	// Failed says why the container must be restarted; empty: it need not be.
 	Failed string
@@ -84,13 +89,14 @@ const (
 	KillContainer   Verb = "kill"
 	RemoveContainer Verb = "remove"
 	RemoveFiles     Verb = "remove-files"
+	ClearFiles      Verb = "clear-files" // those that only one that runs needs
 	DeletePod       Verb = "delete-pod"
 )
 
 // Action is one step. Each may be repeated.
 type Action struct {
 	Verb Verb
-	// Name is the container's name in the pod, or the uid for remove-files.
+	// Name is the container's name in the pod, or the uid for remove-files and clear-files.
 	Name string
 	// ID is Docker's id of the container.
 	ID string

@@ -41,6 +41,7 @@ type Recorder struct {
 
 	mu      sync.Mutex // guards all below
 	pending map[client.ObjectKey]*corev1.Event
+	groups  groups
 	order   []client.ObjectKey
 	dropped int
 	running bool
@@ -49,22 +50,29 @@ type Recorder struct {
 
 // New is a Recorder whose events say that component reports them.
 func New(c client.Client, component string, log *slog.Logger) *Recorder {
-	r := &Recorder{client: c, component: component, log: log, now: time.Now, pending: map[client.ObjectKey]*corev1.Event{}}
+	r := &Recorder{client: c, component: component, log: log, now: time.Now, pending: map[client.ObjectKey]*corev1.Event{}, groups: groups{}}
 	r.idle = sync.NewCond(&r.mu)
 	return r
 }
 
 // Event records that something happened to obj. eventtype is corev1.EventTypeNormal or
 // EventTypeWarning, reason one word in CamelCase that programs may match, the message one sentence
-// for people. The same object, type, reason and message are one Event with a count.
+// for people. The same object, type, reason and message are one Event with a count; of many messages
+// that differ, those beyond [Similar] are one, too.
 func (r *Recorder) Event(obj client.Object, eventtype, reason, format string, args ...any) {
-	ev := r.event(obj, eventtype, reason, fmt.Sprintf(format, args...))
-	key := client.ObjectKeyFromObject(ev)
+	message := fmt.Sprintf(format, args...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	gvk := r.kindOf(obj)
+	identity := message
+	if r.groups.combines(strings.Join([]string{gvk.Group, gvk.Kind, obj.GetNamespace(), obj.GetName(), string(obj.GetUID()), eventtype, reason}, "/"), message, r.now()) {
+		identity, message = Combined, Combined+message
+	}
+	ev := r.event(obj, gvk, eventtype, reason, identity, message)
+	key := client.ObjectKeyFromObject(ev)
 	if have, ok := r.pending[key]; ok {
 		have.Count++
-		have.LastTimestamp = ev.LastTimestamp
+		have.LastTimestamp, have.Message = ev.LastTimestamp, ev.Message
 		return
 	}
 	if len(r.pending) >= Pending {
@@ -140,7 +148,7 @@ func (r *Recorder) write(ev *corev1.Event) error {
 			return err
 		}
 		have.Count += ev.Count
-		have.LastTimestamp = ev.LastTimestamp
+		have.LastTimestamp, have.Message = ev.LastTimestamp, ev.Message
 		if err = r.client.Update(ctx, &have); !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return err
 		}
@@ -148,16 +156,13 @@ func (r *Recorder) write(ev *corev1.Event) error {
 	return err
 }
 
-// event is one occurrence. Its name follows from what it says, so that another process, or this one
-// after a restart, finds it to count it.
-func (r *Recorder) event(obj client.Object, eventtype, reason, message string) *corev1.Event {
-	gvk := r.kindOf(obj)
-	if len(message) > MaxMessage {
-		message = strings.ToValidUTF8(message[:MaxMessage-len("…")], "") + "…"
-	}
+// event is one occurrence. Its name follows from what it says (identity), so that another process, or
+// this one after a restart, finds it to count it.
+func (r *Recorder) event(obj client.Object, gvk schema.GroupVersionKind, eventtype, reason, identity, message string) *corev1.Event {
+	identity, message = cut(identity), cut(message)
 	now := metav1.NewTime(r.now())
 	h := sha256.New()
-	for _, s := range []string{gvk.Group, gvk.Kind, string(obj.GetUID()), eventtype, reason, message, r.component} {
+	for _, s := range []string{gvk.Group, gvk.Kind, string(obj.GetUID()), eventtype, reason, identity, r.component} {
 		fmt.Fprintf(h, "%d:%s", len(s), s)
 	}
 	base := obj.GetName()
@@ -175,6 +180,13 @@ func (r *Recorder) event(obj client.Object, eventtype, reason, message string) *
 		Source:              corev1.EventSource{Component: r.component},
 		ReportingController: r.component,
 	}
+}
+
+func cut(message string) string {
+	if len(message) > MaxMessage {
+		message = strings.ToValidUTF8(message[:MaxMessage-len("…")], "") + "…"
+	}
+	return message
 }
 
 func (r *Recorder) kindOf(obj client.Object) schema.GroupVersionKind {

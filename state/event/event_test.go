@@ -3,6 +3,7 @@ package event_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -58,6 +59,36 @@ func TestSameEventIsCounted(t *testing.T) {
 	}
 }
 
+// What a pod's author can vary, such as what a probe answers, must not fill live state.
+func TestSimilarEventsAreCombined(t *testing.T) {
+	t.Parallel()
+	c := statetest.New(t)
+	r := event.New(c, "runtime", slog.Default())
+	pods := []*corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", UID: "u1"}}, {ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-2", UID: "u2"}}}
+	for i := range 100 {
+		for _, p := range pods {
+			r.Event(p, corev1.EventTypeWarning, "Unhealthy", "it said %d", i)
+			r.Event(p, corev1.EventTypeWarning, "Unhealthy", "it said 0")
+		}
+	}
+	r.Event(pods[0], corev1.EventTypeWarning, "Other", "another reason")
+	flush(t, r)
+	var list corev1.EventList
+	if err := c.List(t.Context(), &list, client.InNamespace("shop")); err != nil {
+		t.Fatal(err)
+	}
+	var sum int32
+	for _, e := range list.Items {
+		sum += e.Count
+		if combined := strings.HasPrefix(e.Message, event.Combined); combined && (e.Count != 100-event.Similar || e.Message != event.Combined+"it said 99") {
+			t.Errorf("%q, %d times", e.Message, e.Count)
+		}
+	}
+	if len(list.Items) != 2*(event.Similar+1)+1 || sum != 401 {
+		t.Errorf("%d events that count %d", len(list.Items), sum)
+	}
+}
+
 func TestWhereEventsAreKept(t *testing.T) {
 	t.Parallel()
 	c := statetest.New(t)
@@ -104,9 +135,8 @@ func TestRecordingNeverWaitsOrFails(t *testing.T) {
 	t.Parallel()
 	s := stuck{statetest.New(t), make(chan struct{})}
 	r := event.New(s, "test", slog.New(slog.DiscardHandler))
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x"}}
 	for i := range 3 * event.Pending {
-		r.Event(pod, corev1.EventTypeNormal, "Many", "number %d", i)
+		r.Event(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: fmt.Sprint("x", i)}}, corev1.EventTypeNormal, "Many", "number %d", i)
 	}
 	close(s.release)
 	flush(t, r)

@@ -27,9 +27,13 @@ func (c configs) roll(ctx context.Context, dc *appsv1.DeploymentConfig, rcs []*c
 	if err != nil {
 		return false, 0, err
 	}
+	r.Watched = c.watched.look(to.UID, r.Now)
 	m := Step(r)
 	if m.waiting() {
-		return false, m.After, nil
+		return false, pods.Sooner(m.After, glance), nil
+	}
+	if m.Phase != "" {
+		c.watched.forget(r.Now)
 	}
 	return true, 0, c.carryMove(ctx, dc, r, m)
 }
@@ -121,8 +125,7 @@ func (c configs) carryMove(ctx context.Context, dc *appsv1.DeploymentConfig, r R
 		}
 		return c.carryMove(ctx, dc, r, next)
 	}
-	left := r.started().Add(r.deadline()).Sub(r.Now)
-	pod, err := HookPod(to, r.Strategy, m.Moment, m.Hook, left)
+	pod, err := HookPod(to, r.Strategy, m.Moment, m.Hook, r.left())
 	if err != nil {
 		return c.phase(ctx, dc, to, fail("%v", err))
 	}

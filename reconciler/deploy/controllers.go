@@ -58,7 +58,7 @@ func Controllers(d Deps) []loop.Controller {
 				{List: &corev1.PodList{}, Keys: configOf},
 			},
 			Workers:   d.Workers,
-			Reconcile: settled(configs{d}.reconcile),
+			Reconcile: settled(configs{d, &watched{}}.reconcile),
 		},
 	}
 }

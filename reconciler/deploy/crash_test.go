@@ -31,6 +31,8 @@ type ship struct {
 	began, now time.Time
 	// fails and held name pods of a rollout: one that fails, one that never starts.
 	fails, held string
+	// sick is an image whose pods do not become ready.
+	sick string
 	// ran are the pods of rollouts in the order in which they ran to their end, with how many
 	// pods of the config lived then.
 	ran []string
@@ -136,7 +138,7 @@ func (s *ship) node() {
 		case p.DeletionTimestamp != nil:
 			s.must(client.IgnoreNotFound(s.c.Delete(s.Context(), p, client.GracePeriodSeconds(0))))
 			continue
-		case p.Status.Phase != "" && p.Status.Phase != corev1.PodPending, p.Name == s.held:
+		case p.Status.Phase != "" && p.Status.Phase != corev1.PodPending, p.Name == s.held, p.Spec.Containers[0].Image == s.sick:
 			continue
 		case p.Labels[appsv1.DeployerPodForDeploymentLabel] == "":
 			p.Status.Phase = corev1.PodRunning
@@ -313,4 +315,21 @@ func TestDeathAtEveryWriteOfAnOvertaking(t *testing.T) {
 		versions: []string{"web-1 Complete 0", "web-2 Failed 0", "web-3 Complete 2"},
 		ran:      []string{"web-3-hook-pre amid 2"},
 	}.everywhere(t)
+}
+
+// A server that was away for long finds a rollout as it was, and takes its time for it.
+func TestAnOutageIsNoTimeout(t *testing.T) {
+	t.Parallel()
+	st := story{
+		dc:      hooked(appsv1.DeploymentStrategy{Type: appsv1.DeploymentStrategyTypeRolling}),
+		prepare: second, versions: []string{"web-1 Complete 0", "web-2 Complete 2"},
+	}
+	s := st.begin(t)
+	s.sick = "web:2"
+	s.life(immortal, false)
+	s.now, s.began = s.now.Add(24*time.Hour), s.began.Add(24*time.Hour)
+	s.life(immortal, false)
+	s.sick = ""
+	s.life(immortal, false)
+	st.check(s, "after a day")
 }

@@ -21,7 +21,7 @@ func (r Rollout) hook(at Moment, h *appsv1.LifecycleHook) (m Move, over bool) {
 	case pod.Phase == corev1.PodSucceeded:
 		return Move{Moment: at, Over: true}, false
 	case pod.Phase != corev1.PodFailed:
-		return Move{After: r.started().Add(r.deadline()).Sub(r.Now)}, false
+		return Move{After: r.left()}, false
 	default:
 		return failedHook(at, h, pod.Message), false
 	}

@@ -22,7 +22,10 @@ import (
 // left is taken up by the next.
 const passes = 50
 
-type configs struct{ Deps }
+type configs struct {
+	Deps
+	watched *watched
+}
 
 // reconcile reads, decides and acts until nothing is left to do but to wait.
 func (c configs) reconcile(ctx context.Context, key loop.Key) (loop.Result, error) {

@@ -34,7 +34,10 @@ type Rollout struct {
 	Hooks map[Moment]PodResult
 	// Deployer is what became of a Custom strategy's pod; empty: there is none.
 	Deployer PodResult
-	Now      time.Time
+	// Watched is since when somebody has been looking after the rollout without a lapse:
+	// what was before does not count against its timeout and its deadline.
+	Watched time.Time
+	Now     time.Time
 }
 
 // PodResult is how far a pod that runs to its end is.
@@ -81,7 +84,7 @@ func Step(r Rollout) Move {
 			reason = "cancelled by the user"
 		}
 		return fail("%s", reason)
-	case (custom || phase == appsv1.DeploymentStatusRunning) && !r.Now.Before(r.started().Add(r.deadline())):
+	case (custom || phase == appsv1.DeploymentStatusRunning) && r.left() <= 0:
 		return fail("the rollout took longer than its deadline of %v", r.deadline())
 	}
 	var m Move
@@ -111,8 +114,8 @@ func Step(r Rollout) Move {
 			return r.rolling(p, timeout)
 		})
 	}
-	if left := r.started().Add(r.deadline()).Sub(r.Now); m.waiting() && (m.After == 0 || left < m.After) {
-		m.After = left
+	if m.waiting() {
+		m.After = pods.Sooner(m.After, r.left())
 	}
 	return m
 }
@@ -155,6 +158,11 @@ func (r Rollout) deadline() time.Duration {
 	return seconds(r.Strategy.ActiveDeadlineSeconds, defaultDeadline)
 }
 
+// left is how long the rollout may still last.
+func (r Rollout) left() time.Duration {
+	return later(r.started(), r.Watched).Add(r.deadline()).Sub(r.Now)
+}
+
 func (r Rollout) hookOver(m Moment) time.Time { return timeAt(r.To, m.annotation()) }
 
 // progressed is when the rollout last got on: it began, scaled, or a hook was over.
@@ -171,7 +179,7 @@ func (r Rollout) progressed() time.Time {
 
 // wait waits for what is said, and fails the rollout when there was no progress for timeout.
 func (r Rollout) wait(timeout time.Duration, soonest time.Duration, forWhat string) Move {
-	left := r.progressed().Add(timeout).Sub(r.Now)
+	left := later(r.progressed(), r.Watched).Add(timeout).Sub(r.Now)
 	if left <= 0 {
 		return fail("timed out after %v without progress, waiting for %s", timeout, forWhat)
 	}

@@ -93,6 +93,10 @@ func TestStep(t *testing.T) {
 			Rollout{To: version(t, 1, phaseRunning, 3), Pods: counts(full)}, is(Move{Phase: phaseComplete})},
 		"no progress within the timeout fails": {
 			Rollout{To: version(t, 1, phaseRunning, 3), Pods: counts(pods.Count{Live: 3}), Now: noon.Add(601 * time.Second)}, fails("timed out")},
+		"unless nobody looked meanwhile": {
+			Rollout{To: version(t, 1, phaseRunning, 3), Pods: counts(pods.Count{Live: 3}), Now: noon.Add(2 * time.Hour), Watched: noon.Add(2*time.Hour - 500*time.Second)}, is(Move{After: 100 * time.Second})},
+		"nor does the deadline run": {
+			Rollout{To: version(t, 1, phaseRunning, 3), Pods: counts(full), Now: noon.Add(12 * time.Hour), Watched: noon.Add(12 * time.Hour)}, is(Move{Phase: phaseComplete})},
 		"rolling scales up by the surge": {
 			Rollout{To: version(t, 2, phaseRunning, 0), From: version(t, 1, phaseComplete, 3), Pods: counts(full)}, is(Move{Scale: []Scale{{"web-2", 1}}})},
 		"rolling lets things settle": {

@@ -11,6 +11,7 @@ import (
 	goruntime "runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -54,6 +55,9 @@ type Options struct {
 	// which they were decided upon: the engine gets no faster by more; default: twice the
 	// processors, 4 at least.
 	Starts int
+	// Sandboxes is how many sandboxes are kept ready for pods to come, which then start
+	// sooner; each is a process that waits. Default: 2; negative: none.
+	Sandboxes int
 	// DiskHigh and DiskLow are how full, in percent, the engine's disk is when images that
 	// nothing uses are removed, and to where; default: 85 and 80.
 	DiskHigh, DiskLow int
@@ -93,6 +97,10 @@ type Agent struct {
 	refs   references
 	node   nodeFacts
 	meter  meter
+	pool   pool
+	busy   busy
+	// pauseRef is the image of sandboxes, when the engine was seen to have it.
+	pauseRef atomic.Pointer[string]
 
 	mu       sync.Mutex
 	memories map[types.UID]*memory // guarded by mu, as is what is in them
@@ -142,6 +150,10 @@ func New(o Options) (*Agent, error) {
 	if o.Starts == 0 {
 		o.Starts = max(2*goruntime.NumCPU(), 4)
 	}
+	if o.Sandboxes == 0 {
+		o.Sandboxes = 2
+	}
+	o.Sandboxes = max(o.Sandboxes, 0)
 	if o.DiskHigh == 0 {
 		o.DiskHigh, o.DiskLow = 85, 80
 	}
@@ -171,10 +183,14 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("runtime: %w", err)
 	}
 	a := &Agent{Options: o, files: files{filepath.Join(dir, "pods")}, ledger: ledger{dir: filepath.Join(dir, "images")},
-		starting: semaphore.NewWeighted(int64(o.Starts)), pulling: semaphore.NewWeighted(pullsAtOnce), wakes: make(chan loop.Key), litter: litter{wake: make(chan struct{}, 1)}, memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
+		starting: semaphore.NewWeighted(int64(o.Starts)), pulling: semaphore.NewWeighted(pullsAtOnce), wakes: make(chan loop.Key), litter: litter{wake: make(chan struct{}, 1)}, pool: newPool(), memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	if err := os.MkdirAll(a.files.root, 0o700); err != nil {
 		return nil, fmt.Errorf("runtime: %w", err)
+	}
+	if a.Sandboxes > 0 && runsNothing(a.files.root) {
+		a.Log.Warn("no sandboxes are kept ready: the directory is mounted noexec", "dir", a.files.root)
+		a.Sandboxes = 0
 	}
 	return a, nil
 }
@@ -222,6 +238,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	go a.sweepTrash()
 	a.every(sweepEvery, "remove what nothing uses", a.sweep)
 	a.every(a.MeasureEvery, "measure what pods wrote", a.watchDisks)
+	a.keepPool()
 	a.wakeAll(ctx, keys)
 	a.follow(ctx)
 	return nil

@@ -27,6 +27,7 @@ const (
 	LabelGrace      = "slipway.dev/grace"
 	LabelGeneration = "slipway.dev/generation"
 	LabelMessage    = "slipway.dev/message-policy"
+	LabelGate       = "slipway.dev/gate"
 )
 
 // Kind says what a container is in its pod.
@@ -37,6 +38,9 @@ const (
 	Sandbox Kind = "sandbox"
 	Init    Kind = "init"
 	App     Kind = "app"
+	// Pooled is a sandbox that was made before its pod. It has no pod's labels: whose it is,
+	// if anybody's, is written in the pod's directory.
+	Pooled Kind = "pooled"
 )
 
 // State is a container's state; Docker's other ones are mapped to these.
@@ -82,6 +86,13 @@ type Container struct {
 	Image      string
 	ImageID    string
 	StopSignal string
+
+	// Pooled: it is a sandbox from the pool, which has another host name than the pod.
+	Pooled bool
+	// Program is what it becomes behind the gate that it began at; empty: there is none.
+	Program string
+	// Held: it waits at its gate.
+	Held bool
 }
 
 // observed reads a container from Docker's answer.
@@ -96,7 +107,7 @@ func observed(c container.InspectResponse) Container {
 		PID: c.State.Pid, ExitCode: int32(c.State.ExitCode), OOMKilled: c.State.OOMKilled, Error: c.State.Error,
 		StartedAt: moment(c.State.StartedAt), FinishedAt: moment(c.State.FinishedAt),
 		Image: c.Config.Image, ImageID: c.Image, StopSignal: c.Config.StopSignal,
-		MessagePolicy: l[LabelMessage],
+		MessagePolicy: l[LabelMessage], Program: l[LabelGate],
 	}
 	switch {
 	case c.State.Running, c.State.Paused, c.State.Restarting:

@@ -168,6 +168,9 @@ func (w World) run(p *Plan) {
 		p.do(Action{Verb: Attach, ID: sandbox.ID})
 		return
 	}
+	if w.openGates(p, sandbox.ID) {
+		return
+	}
 	if w.over() {
 		grace := graceOf(w.Pod)
 		w.stopAll(p, w.Containers, &grace, "the pod's containers have ended")
@@ -211,6 +214,17 @@ func (w World) hookDue(p *Plan, name string, o Container, found bool) bool {
 		return why == "" || why == "ContainerCreating"
 	}
 	return o.State == Created || o.State == Running && !w.Health[o.ID].Hooked
+}
+
+// openGates lets containers go on that an agent before this one left waiting.
+func (w World) openGates(p *Plan, sandbox string) (any bool) {
+	for _, c := range w.Containers {
+		if c.Held && c.Sandbox == sandbox {
+			p.do(Action{Verb: OpenGate, Name: c.Name, ID: c.ID})
+			any = true
+		}
+	}
+	return any
 }
 
 func reasonInitializing(pod *corev1.Pod) string {
@@ -323,7 +337,8 @@ func (w World) restart(p *Plan, c *corev1.Container, o Container) {
 	if o.FinishedAt.Sub(o.StartedAt) >= resetBackoff && !o.StartedAt.IsZero() {
 		delay = 0
 	}
-	if rest := o.FinishedAt.Add(delay).Sub(w.Now); rest > 0 {
+	// What ended in the future ended before the clock was set back; nobody knows when.
+	if rest := o.FinishedAt.Add(delay).Sub(w.Now); rest > 0 && rest <= delay {
 		p.wait(c.Name, "CrashLoopBackOff", "back-off "+delay.String()+" restarting failed container "+c.Name)
 		p.again(rest)
 		return

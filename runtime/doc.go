@@ -7,7 +7,7 @@
 //
 //	slipway.dev/instance       which agent they belong to; it touches no other's
 //	slipway.dev/pod-namespace, slipway.dev/pod-name, slipway.dev/pod-uid
-//	slipway.dev/kind           sandbox, init or app
+//	slipway.dev/kind           sandbox, init, app, or pooled: a sandbox made before its pod
 //	slipway.dev/container      the container's name in the pod
 //	slipway.dev/attempt        how often it was started before: its restart count
 //	slipway.dev/hash           of what it was made from
@@ -16,12 +16,15 @@
 //	slipway.dev/grace          how long it may take to stop, should the pod vanish
 //	slipway.dev/generation     of the pod when it was made
 //	slipway.dev/message-policy where what it says at its end is looked for
+//	slipway.dev/gate           the program that it becomes behind its gate
 //
 // and its files are below Dir:
 //
 //	pods/<namespace>_<name>_<uid>/etc/       hosts, resolv.conf, hostname
 //	pods/<namespace>_<name>_<uid>/volumes/   one directory per volume
 //	pods/<namespace>_<name>_<uid>/messages/  what containers said when they ended
+//	pods/<namespace>_<name>_<uid>/gates/     where containers in a sandbox from the pool begin
+//	pods/<namespace>_<name>_<uid>/sandbox    which sandbox of the pool is the pod's
 //
 // A pod's directory is made before its sandbox and removed after everything else of
 // it: where there is a directory, there may be containers and an address.

@@ -38,6 +38,8 @@ func (a *Agent) listen(ctx context.Context, known map[loop.Key]bool) error {
 	ours := filters.NewArgs(filters.Arg("label", LabelInstance+"="+a.Instance))
 	stream := ours.Clone()
 	stream.Add("type", string(events.ContainerEventType))
+	// What ended unseen before is not in the pool any more.
+	a.pool.poke()
 	messages, errs := a.Docker.Events(ctx, events.ListOptions{Filters: stream})
 	all, err := a.Docker.ContainerList(ctx, container.ListOptions{All: true, Filters: ours})
 	if err != nil {
@@ -54,9 +56,10 @@ func (a *Agent) listen(ctx context.Context, known map[loop.Key]bool) error {
 	for {
 		select {
 		case m := <-messages:
-			if k := keyOf(m.Actor.Attributes); k.Name != "" && concerns(m.Action) {
+			of := a.ownerOf(m)
+			if k := of.key; k.Name != "" && concerns(m.Action) {
 				known[k] = true
-				a.fromOutside(m)
+				a.fromOutside(m, of)
 				a.wakeAll(ctx, []loop.Key{k})
 			}
 		case err := <-errs:
@@ -79,8 +82,22 @@ func keyOf(labels map[string]string) loop.Key {
 	return loop.Key{Namespace: labels[LabelNamespace], Name: labels[LabelPod]}
 }
 
+// ownerOf is whose container an event is about; without a name: nobody's. One that waited in the pool
+// and ended is taken out of it.
+func (a *Agent) ownerOf(m events.Message) owner {
+	l := m.Actor.Attributes
+	if Kind(l[LabelKind]) != Pooled {
+		return owner{keyOf(l), types.UID(l[LabelUID])}
+	}
+	of, _ := a.pool.owner(m.Actor.ID)
+	if of.key.Name == "" && (m.Action == events.ActionDie || m.Action == events.ActionDestroy) {
+		a.pool.drop(m.Actor.ID)
+	}
+	return of
+}
+
 // fromOutside says so when somebody else than the agent stops or removes a container.
-func (a *Agent) fromOutside(m events.Message) {
+func (a *Agent) fromOutside(m events.Message, of owner) {
 	l := m.Actor.Attributes
 	var did string
 	switch m.Action {
@@ -91,15 +108,14 @@ func (a *Agent) fromOutside(m events.Message) {
 	default:
 		return
 	}
-	uid := types.UID(l[LabelUID])
 	if a.touched(m.Actor.ID) {
 		return
 	}
 	name := l[LabelContainer]
-	if Kind(l[LabelKind]) == Sandbox {
+	if k := Kind(l[LabelKind]); k == Sandbox || k == Pooled {
 		name = "POD"
 	}
 	attempt, _ := strconv.Atoi(l[LabelAttempt])
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: l[LabelNamespace], Name: l[LabelPod], UID: uid}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: of.key.Namespace, Name: of.key.Name, UID: of.uid}}
 	a.Recorder.Event(pod, corev1.EventTypeWarning, "Drift", "container %s (attempt %d) %s from outside of Slipway", name, attempt, did)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -13,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"slipway.dev/slipway/runtime/pause"
 	"slipway.dev/slipway/state/loop"
 )
 
@@ -21,16 +19,42 @@ import (
 // it refers to wakes it earlier.
 const failureDelay = 10 * time.Second
 
-func (a *Agent) execute(ctx context.Context, key loop.Key, w World, act Action) error {
-	switch act.Verb {
-	case CreateSandbox:
-		if err := a.starting.Acquire(ctx, 1); err != nil {
-			return err
+// carryOut decides and does what was decided. What gives the pod a sandbox tells all that it changed, so that it is
+// gone on from there without another look.
+func (a *Agent) carryOut(ctx context.Context, key loop.Key, r *round) (Plan, error) {
+	for {
+		p := Decide(r.World)
+		if len(p.Actions) > 0 {
+			a.Log.Debug("pod", "key", key.String(), "actions", p.String())
 		}
-		defer a.starting.Release(1)
-		return a.createSandbox(ctx, key, w.Pod, act)
+		known := len(p.Actions) > 0
+		for _, act := range p.Actions {
+			if act.Verb != CreateSandbox {
+				known = false
+				if err := a.execute(ctx, key, r, act); err != nil {
+					return p, err
+				}
+				continue
+			}
+			whole, err := a.createSandbox(ctx, key, r, act)
+			if err != nil {
+				return p, err
+			}
+			known = known && whole
+		}
+		if !known {
+			return p, nil
+		}
+		r.Now = a.Clock()
+	}
+}
+
+func (a *Agent) execute(ctx context.Context, key loop.Key, r *round, act Action) error {
+	w := r.World
+	switch act.Verb {
 	case Attach:
-		return a.attach(ctx, key, w)
+		sandbox, _ := w.sandbox()
+		return a.attach(ctx, key, w.Pod, sandbox)
 	case Detach:
 		if err := a.Network.Detach(ctx, key); err != nil {
 			return fmt.Errorf("pod %s: detach from the network: %w", key, err)
@@ -46,11 +70,7 @@ func (a *Agent) execute(ctx context.Context, key loop.Key, w World, act Action) 
 		a.pull(w.Pod, c.Image)
 		return nil
 	case StartContainer:
-		if err := a.starting.Acquire(ctx, 1); err != nil {
-			return err
-		}
-		defer a.starting.Release(1)
-		return a.startContainer(ctx, key, w, act)
+		return a.startContainer(ctx, key, r, act)
 	case ResumeContainer:
 		lost, err := a.lostMounts(key, w.Pod)
 		if err != nil {
@@ -59,7 +79,14 @@ func (a *Agent) execute(ctx context.Context, key loop.Key, w World, act Action) 
 		if lost {
 			return a.removeContainer(ctx, act.ID) // and it is made anew
 		}
-		return a.resume(ctx, w.Pod, act.ID, act.Name)
+		done, err := a.startsNow(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return a.resume(ctx, key, w.Pod, act)
+	case OpenGate:
+		return a.letGo(ctx, key, w, act)
 	case StopContainer:
 		a.stopContainer(key, w, act)
 		return nil
@@ -107,34 +134,6 @@ func specOf(pod *corev1.Pod, name string) (*corev1.Container, Kind) {
 	return nil, ""
 }
 
-func (a *Agent) createSandbox(ctx context.Context, key loop.Key, pod *corev1.Pod, act Action) error {
-	if act.Attempt > 0 {
-		a.say(pod, corev1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-	}
-	// The directory first: it is the record that there may be something to clear.
-	if err := os.MkdirAll(a.files.dir(key, pod.UID), 0o700); err != nil {
-		return fmt.Errorf("pod %s: %w", key, err)
-	}
-	image, err := pause.Image(ctx, a.Docker)
-	if err != nil {
-		return fmt.Errorf("pod %s: %w", key, err)
-	}
-	spec := sandboxSpec(a.Instance, image, pod, act.Attempt)
-	id, err := a.create(ctx, spec, containerName(a.Instance, pod, Sandbox, "", act.Attempt))
-	if err == nil {
-		err = a.Docker.ContainerStart(ctx, id, container.StartOptions{})
-	}
-	if err != nil {
-		a.say(pod, corev1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to create pod sandbox: %v", err)
-		a.Log.Warn("create sandbox", "pod", key.String(), "error", err)
-		delay := min(250*time.Millisecond<<min(act.Attempt, 8), time.Minute)
-		a.remember(pod.UID, func(m *memory) {
-			m.failures[string(Sandbox)] = Failure{Reason: "ContainerCreating", Message: err.Error(), Retry: a.Clock().Add(delay)}
-		})
-	}
-	return nil
-}
-
 // create makes a container, or finds the one that was made before a crash.
 func (a *Agent) create(ctx context.Context, m made, name string) (string, error) {
 	c, err := a.Docker.ContainerCreate(ctx, m.Config, m.Host, nil, nil, name)
@@ -153,32 +152,26 @@ func (a *Agent) create(ctx context.Context, m made, name string) (string, error)
 	return old.ID, nil
 }
 
-func (a *Agent) attach(ctx context.Context, key loop.Key, w World) error {
-	sandbox, _ := w.sandbox()
-	address, err := a.Network.Attach(ctx, key, sandbox.PID)
-	if err != nil {
-		a.say(w.Pod, corev1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to attach the pod to the network: %v", err)
-		return fmt.Errorf("pod %s: attach to the network: %w", key, err)
-	}
-	a.remember(w.Pod.UID, func(m *memory) { m.attached, m.address = sandbox.ID, address })
-	return nil
-}
-
 // startContainer makes and starts a container. What is wrong with the pod, not with
 // this machine, becomes the reason why the container waits.
-func (a *Agent) startContainer(ctx context.Context, key loop.Key, w World, act Action) error {
+func (a *Agent) startContainer(ctx context.Context, key loop.Key, r *round, act Action) error {
+	w := r.World
 	c, kind := specOf(w.Pod, act.Name)
-	spec, reason, err := a.prepare(ctx, key, w, c, kind, act)
-	var id string
-	if err == nil {
-		reason = "CreateContainerError"
-		id, err = a.create(ctx, spec, containerName(a.Instance, w.Pod, kind, c.Name, act.Attempt))
+	done, err := a.startsNow(ctx)
+	if err != nil {
+		return err
 	}
+	defer done()
+	id, reason, err := a.makeContainer(ctx, key, r, c, kind, act)
 	if errdefs.IsNotFound(err) || errdefs.IsUnavailable(err) || ctx.Err() != nil {
 		return fmt.Errorf("pod %s: container %s: %w", key, c.Name, err) // The image or the sandbox has gone: look again.
 	}
 	if err != nil {
-		a.say(w.Pod, corev1.EventTypeWarning, "Failed", "Error: %v", err)
+		event := "Failed"
+		if reason == "ContainerCreating" {
+			event = "FailedMount"
+		}
+		a.say(w.Pod, corev1.EventTypeWarning, event, "Error: %v", err)
 		a.remember(w.Pod.UID, func(m *memory) {
 			m.failures[c.Name] = Failure{Reason: reason, Message: err.Error(), Retry: a.Clock().Add(failureDelay)}
 		})
@@ -198,7 +191,8 @@ func (a *Agent) startContainer(ctx context.Context, key loop.Key, w World, act A
 		a.Log.Warn("note an image's use", "image", c.Image, "error", err)
 	}
 	a.say(w.Pod, corev1.EventTypeNormal, "Created", "Created container %s", c.Name)
-	return a.resume(ctx, w.Pod, id, c.Name)
+	act.ID = id
+	return a.resume(ctx, key, w.Pod, act)
 }
 
 // prepare makes the files and the description of a container. On an error, reason is
@@ -211,7 +205,6 @@ func (a *Agent) prepare(ctx context.Context, key loop.Key, w World, c *corev1.Co
 		err = s.volumes(ctx, dir)
 	}
 	if err != nil {
-		a.say(w.Pod, corev1.EventTypeWarning, "FailedMount", "%v", err)
 		return spec, "ContainerCreating", err
 	}
 	sandbox, _ := w.sandbox()
@@ -227,14 +220,13 @@ func (a *Agent) prepare(ctx context.Context, key loop.Key, w World, c *corev1.Co
 	if err := makeMessageFile(in.message); err != nil {
 		return spec, "CreateContainerError", err
 	}
-	image, err := a.Docker.ImageInspect(ctx, c.Image)
-	if err != nil {
-		return spec, "CreateContainerError", err
+	image := w.Images[c.Image]
+	in.imageUser = image.User
+	if spec, err = containerSpec(w.Pod, c, in); err == nil && sandbox.Pooled {
+		gate := a.files.gate(key, w.Pod.UID, kind, c.Name, act.Attempt)
+		behindGate(&spec, image, gate, hostname(w.Pod))
+		err = makeGate(gate)
 	}
-	if image.Config != nil {
-		in.imageUser = image.Config.User
-	}
-	spec, err = containerSpec(w.Pod, c, in)
 	return spec, "CreateContainerConfigError", err
 }
 
@@ -244,25 +236,6 @@ func (a *Agent) surroundings(pod *corev1.Pod) surroundings {
 	}
 	a.remember(pod.UID, func(m *memory) { s.addresses.Pod = m.address })
 	return s
-}
-
-// resume starts a container that was made.
-func (a *Agent) resume(ctx context.Context, pod *corev1.Pod, id, name string) error {
-	err := a.Docker.ContainerStart(ctx, id, container.StartOptions{})
-	if err == nil {
-		a.say(pod, corev1.EventTypeNormal, "Started", "Started container %s", name)
-		return nil
-	}
-	c, inspectErr := a.Docker.ContainerInspect(ctx, id)
-	if errdefs.IsNotFound(inspectErr) {
-		return nil
-	}
-	if inspectErr != nil || observed(c).State == Created {
-		return errors.Join(fmt.Errorf("container %s: %w", name, err), inspectErr)
-	}
-	// Docker keeps the failure with the container, which now counts as exited.
-	a.say(pod, corev1.EventTypeWarning, "Failed", "Error: failed to start container %q: %v", name, err)
-	return nil
 }
 
 // stopContainer asks a container to stop: its pre-stop hook, then its stop signal. It
@@ -306,6 +279,7 @@ func (a *Agent) removeContainer(ctx context.Context, id string) error {
 	a.touch(id)
 	err := a.Docker.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if err == nil || errdefs.IsNotFound(err) {
+		a.pool.drop(id)
 		return nil
 	}
 	return fmt.Errorf("remove container %.12s: %w", id, err)

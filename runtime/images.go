@@ -39,10 +39,13 @@ type pull struct {
 // key is woken when that is done: what is decided from "pulling" is to wait.
 func (a *Agent) image(ctx context.Context, key loop.Key, name string) (Image, error) {
 	var i Image
-	_, err := a.Docker.ImageInspect(ctx, name)
+	found, err := a.Docker.ImageInspect(ctx, name)
 	switch {
 	case err == nil:
 		i.Present = true
+		if c := found.Config; c != nil {
+			i.User, i.Entrypoint, i.Cmd, i.Env = c.User, c.Entrypoint, c.Cmd, c.Env
+		}
 	case !errdefs.IsNotFound(err) && !errdefs.IsInvalidArgument(err):
 		return i, fmt.Errorf("image %s: %w", name, err)
 	}

@@ -71,7 +71,7 @@ func (l *lab) start() {
 	}
 	log := slog.New(slog.NewTextHandler(l.t.Output(), &slog.HandlerOptions{Level: level}))
 	o := runtime.Options{
-		Node: node, Instance: l.instance, Client: l.client, Docker: l.docker, Dir: l.dir,
+		Node: node, Instance: l.instance, Client: l.client, Docker: l.docker, Dir: l.dir, Sandboxes: -1,
 		Drain: 10 * time.Millisecond, Clock: l.clock, MeasureEvery: 200 * time.Millisecond, Log: log, Recorder: event.New(l.client, "runtime", log),
 	}
 	for _, f := range l.tune {

@@ -56,7 +56,7 @@ func (a *Agent) PodMetrics(ctx context.Context) (map[types.NamespacedName][]Cont
 	}
 	var ids []string
 	for _, c := range list {
-		if Kind(c.Labels[LabelKind]) != Sandbox {
+		if k := Kind(c.Labels[LabelKind]); k == Init || k == App {
 			ids = append(ids, c.ID)
 		}
 	}

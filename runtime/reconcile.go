@@ -30,15 +30,12 @@ func (a *Agent) reconcile(ctx context.Context, key loop.Key) (loop.Result, error
 		if err != nil {
 			return loop.Result{}, err
 		}
-		p := Decide(w)
-		if len(p.Actions) > 0 {
-			a.Log.Debug("pod", "key", key.String(), "actions", p.String())
+		r := round{World: w}
+		p, err := a.carryOut(ctx, key, &r)
+		if err != nil {
+			return loop.Result{}, err
 		}
-		for _, action := range p.Actions {
-			if err := a.execute(ctx, key, w, action); err != nil {
-				return loop.Result{}, err
-			}
-		}
+		w = r.World
 		if len(p.Actions) == 0 {
 			a.refresh(ctx, key, w)
 			err := a.report(ctx, key, w, p)
@@ -64,10 +61,10 @@ func (a *Agent) observe(ctx context.Context, key loop.Key) (World, error) {
 		return w, err
 	}
 	var err error
-	if w.Containers, err = a.containers(ctx, key); err != nil {
+	if w.Files, err = a.files.uids(key); err != nil {
 		return w, err
 	}
-	if w.Files, err = a.files.uids(key); err != nil {
+	if w.Containers, err = a.containers(ctx, key); err != nil {
 		return w, err
 	}
 	a.observeMemory(key, &w)
@@ -87,8 +84,13 @@ func (a *Agent) observe(ctx context.Context, key loop.Key) (World, error) {
 	return w, err
 }
 
-// containers reads the containers with the pod's name that are this agent's.
+// containers reads the containers with the pod's name that are this agent's, and those of the pool
+// that its directories say are its.
 func (a *Agent) containers(ctx context.Context, key loop.Key) ([]Container, error) {
+	uids, err := a.files.uids(key)
+	if err != nil {
+		return nil, err
+	}
 	list, err := a.Docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
 		filters.Arg("label", LabelInstance+"="+a.Instance),
 		filters.Arg("label", LabelNamespace+"="+key.Namespace),
@@ -107,10 +109,24 @@ func (a *Agent) containers(ctx context.Context, key loop.Key) ([]Container, erro
 			return nil, fmt.Errorf("pod %s: inspect container %.12s: %w", key, c.ID, err)
 		}
 		c := observed(i)
+		if c.Program != "" {
+			if err := readGate(a.files.gate(key, c.UID, c.Kind, c.Name, c.Attempt), &c); err != nil {
+				return nil, fmt.Errorf("pod %s: container %s: %w", key, c.Name, err)
+			}
+		}
 		if c.State == Exited && c.Kind != Sandbox {
 			c.Message = a.message(ctx, key, c)
 		}
 		all = append(all, c)
+	}
+	for _, uid := range uids {
+		c, found, err := a.claimed(ctx, key, uid)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			all = append(all, c)
+		}
 	}
 	return all, nil
 }

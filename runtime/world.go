@@ -47,6 +47,10 @@ type World struct {
 type Image struct {
 	Present bool
 	Pulling bool
+	// User, Entrypoint, Cmd and Env are what a container has of it.
+	User            string
+	Entrypoint, Cmd []string
+	Env             []string
 	// PulledAt is when it was last pulled in this agent's life.
 	PulledAt time.Time
 	// Err is why the last pull failed, and Retry when the next is due.
@@ -88,6 +92,7 @@ const (
 	StopContainer   Verb = "stop"   // asks it to stop: pre-stop hook, then its stop signal
 	KillContainer   Verb = "kill"
 	RemoveContainer Verb = "remove"
+	OpenGate        Verb = "open-gate" // lets one go on that waits
 	RemoveFiles     Verb = "remove-files"
 	ClearFiles      Verb = "clear-files" // those that only one that runs needs
 	DeletePod       Verb = "delete-pod"

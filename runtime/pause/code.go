@@ -100,21 +100,21 @@ func word(w uint32) []byte { return binary.LittleEndian.AppendUint32(nil, w) }
 // Binary is the program for a GOARCH: a static ELF executable of one segment, which
 // is not writable, and with a stack that is not executable.
 func Binary(arch string) ([]byte, error) {
-	var listing []instruction
-	var machine uint16
 	switch arch {
 	case "amd64":
-		listing, machine = amd64, 62 // EM_X86_64
+		return program(62, amd64), nil // EM_X86_64
 	case "arm64":
-		listing, machine = arm64, 183 // EM_AARCH64
-	default:
-		return nil, fmt.Errorf("no pause program for architecture %s", arch)
+		return program(183, arm64), nil // EM_AARCH64
 	}
+	return nil, fmt.Errorf("no pause program for architecture %s", arch)
+}
+
+func program(machine uint16, listing []instruction) []byte {
 	var code []byte
 	for _, i := range listing {
 		code = append(code, i.code...)
 	}
-	return link(machine, code), nil
+	return link(machine, code)
 }
 
 // link puts an ELF header and two program headers before code (elf(5)).

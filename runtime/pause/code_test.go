@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,7 +16,7 @@ import (
 
 func TestTheBytesAreTheListing(t *testing.T) {
 	t.Parallel()
-	for _, i := range amd64 {
+	for _, i := range slices.Concat(amd64, gateAMD64) {
 		inst, err := x86asm.Decode(i.code, 64)
 		if err != nil {
 			t.Fatalf("%x: %v", i.code, err)
@@ -24,7 +25,7 @@ func TestTheBytesAreTheListing(t *testing.T) {
 			t.Errorf("%x is %q, not %q", i.code, got, i.text)
 		}
 	}
-	for _, i := range arm64 {
+	for _, i := range slices.Concat(arm64, gateARM64) {
 		inst, err := arm64asm.Decode(i.code)
 		if err != nil {
 			t.Fatalf("%x: %v", i.code, err)
@@ -54,24 +55,33 @@ func normal(s string) string {
 func TestBinaryIsAnExecutable(t *testing.T) {
 	t.Parallel()
 	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
-		b, err := Binary(arch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f, err := elf.NewFile(bytes.NewReader(b))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if f.Machine != machine || f.Type != elf.ET_EXEC {
-			t.Errorf("%s: %v %v", arch, f.Machine, f.Type)
-		}
-		for _, p := range f.Progs {
-			if p.Flags&(elf.PF_W|elf.PF_X) == elf.PF_W|elf.PF_X {
-				t.Errorf("%s: segment %v is writable and executable", arch, p.Type)
+		for _, make := range []func(string) ([]byte, error){Binary, Gate} {
+			b, err := make(arch)
+			if err != nil {
+				t.Fatal(err)
 			}
+			executable(t, b, arch, machine)
 		}
 	}
-	if _, err := Binary("mips"); err == nil {
-		t.Error("there is no program for mips")
+	for _, make := range []func(string) ([]byte, error){Binary, Gate} {
+		if _, err := make("mips"); err == nil {
+			t.Error("there is no program for mips")
+		}
+	}
+}
+
+func executable(t *testing.T, b []byte, arch string, machine elf.Machine) {
+	t.Helper()
+	f, err := elf.NewFile(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Machine != machine || f.Type != elf.ET_EXEC {
+		t.Errorf("%s: %v %v", arch, f.Machine, f.Type)
+	}
+	for _, p := range f.Progs {
+		if p.Flags&(elf.PF_W|elf.PF_X) == elf.PF_W|elf.PF_X {
+			t.Errorf("%s: segment %v is writable and executable", arch, p.Type)
+		}
 	}
 }

@@ -19,6 +19,8 @@ type packetFilter interface {
 	Check(*rules.Table) (repaired bool, err error)
 	// Own counts the changes that it made by itself.
 	Own() uint32
+	// Close lets go of what is open, and of no rule.
+	Close() error
 	// Remove takes everything away.
 	Remove() error
 }

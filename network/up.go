@@ -168,7 +168,7 @@ func (d *Driver) close() error {
 		return nil
 	}
 	d.up = false
-	err := d.server.Close()
+	err := errors.Join(d.server.Close(), d.filter.Close())
 	d.server = nil
 	return err
 }

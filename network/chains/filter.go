@@ -92,6 +92,9 @@ func (f *Filter) Check(t *rules.Table) (repaired bool, err error) {
 // Own implements what the same method of rules.Kernel does: nothing counts changes here.
 func (f *Filter) Own() uint32 { return 0 }
 
+// Close implements what the same method of rules.Kernel does: nothing is open.
+func (f *Filter) Close() error { return nil }
+
 // Generation is a number that is another one when any rule of iptables has changed.
 func Generation(program string) (uint32, error) {
 	text, err := execute("", program+"-save")

@@ -27,6 +27,9 @@ type Kernel struct {
 	chains map[string]bool
 	// generation of the kernel's rules after the last look or change; guarded by mu.
 	generation uint32
+	// conn stays open, because the kernel lets whoever closes a socket wait until the last
+	// change was taken apart, which takes longer than the change. nil: none. Guarded by mu.
+	conn *nftables.Conn
 	// own counts the changes made by this kernel; guarded by mu.
 	own uint32
 }
@@ -39,10 +42,34 @@ func (k *Kernel) table() *nftables.Table {
 }
 
 // connect opens a socket whose buffers hold the largest transaction we make.
-func connect() (*nftables.Conn, error) {
-	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
+func connect(options ...nftables.ConnOption) (*nftables.Conn, error) {
+	return nftables.New(append(options, nftables.WithSockOptions(func(c *netlink.Conn) error {
 		return errors.Join(c.SetWriteBuffer(32<<20), c.SetReadBuffer(4<<20))
-	}))
+	}))...)
+}
+
+// connection needs mu held, as does Close's part of it.
+func (k *Kernel) connection() (c *nftables.Conn, err error) {
+	if k.conn == nil {
+		k.conn, err = connect(nftables.AsLasting())
+	}
+	return k.conn, err
+}
+
+func (k *Kernel) disconnect() error {
+	if k.conn == nil {
+		return nil
+	}
+	c := k.conn
+	k.conn = nil
+	return c.CloseLasting()
+}
+
+// Close closes what is open. The rules stay, and the Kernel can be used again.
+func (k *Kernel) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.disconnect()
 }
 
 // Sync sends what changed in the table since the last Sync, as one transaction. The
@@ -57,8 +84,11 @@ func (k *Kernel) Sync(t *Table) (repaired bool, err error) {
 			return false, nil
 		}
 	}
+	// A connection after an error may hold what was not sent, or answers that nobody read.
 	k.have = nil
+	_ = k.disconnect()
 	if repaired, err = k.adopt(t.Elements()); err != nil {
+		_ = k.disconnect()
 		return false, fmt.Errorf("nft table %s: %w", k.frame.Table, err)
 	}
 	return repaired, nil
@@ -74,7 +104,7 @@ func (k *Kernel) change(changes map[Element]change) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	c, err := connect()
+	c, err := k.connection()
 	if err != nil {
 		return err
 	}
@@ -108,6 +138,9 @@ func (k *Kernel) Remove() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.have = nil
+	if err := k.disconnect(); err != nil {
+		return err
+	}
 	c, err := connect()
 	if err != nil {
 		return err
@@ -126,7 +159,7 @@ func (k *Kernel) adopt(want Elements) (repaired bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	c, err := connect()
+	c, err := k.connection()
 	if err != nil {
 		return false, err
 	}

@@ -36,7 +36,7 @@ func (d Deps) Claim(ctx context.Context, node string, before netip.Prefix) (neti
 }
 
 func again(err error) bool {
-	return errors.Is(err, errTaken) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
+	return errors.Is(err, errTaken) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
 }
 
 // read reads the HostSubnets before the Nodes: one that is made in between belongs to a
@@ -73,18 +73,35 @@ func (d Deps) tryClaim(ctx context.Context, name string, before netip.Prefix, cr
 	if err != nil {
 		return netip.Prefix{}, err
 	}
-	if own == nil || own.Spec.PodCIDR != subnet.String() {
+	fresh := own == nil || own.Spec.PodCIDR != subnet.String()
+	if fresh {
 		if own, err = d.write(ctx, name, own, subnet.String()); err != nil {
 			return netip.Prefix{}, err
 		}
 	}
 	have := w.subnets[name]
-	if have == nil {
+	if have == nil || fresh {
+		if err := d.clear(ctx, w, name, subnet); err != nil {
+			return netip.Prefix{}, err
+		}
 		if err := d.verify(ctx, name, subnet); err != nil {
 			return netip.Prefix{}, err
 		}
 	}
 	return subnet, d.publish(ctx, have, own, subnet)
+}
+
+// clear removes the HostSubnet of a node that is gone before its subnet is given away. A node of that name that
+// comes back meanwhile keeps it: the claim is then seen to have a rival.
+func (d Deps) clear(ctx context.Context, w world, name string, subnet netip.Prefix) error {
+	for other, h := range w.subnets {
+		if other != name && w.nodes[other] == nil && h.Subnet == subnet.String() {
+			if err := d.free(ctx, other); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // write puts the subnet into the Node; empty: takes it away.

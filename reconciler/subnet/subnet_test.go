@@ -12,6 +12,7 @@ import (
 
 	networkv1 "github.com/openshift/api/network/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -110,6 +111,55 @@ func TestNoSubnetHasTwoOwners(t *testing.T) {
 		var h networkv1.HostSubnet
 		if err := c.Get(t.Context(), client.ObjectKey{Name: fmt.Sprintf("n%d", i)}, &h); err != nil || h.Subnet != p.String() {
 			t.Errorf("node %d has %s, its HostSubnet %q (%v)", i, p, h.Subnet, err)
+		}
+	}
+}
+
+// TestAFreedSubnetHasOneOwner: a node gets the subnet of one that is gone, but whose HostSubnet nobody has removed
+// yet, while that one comes back and finds it.
+func TestAFreedSubnetHasOneOwner(t *testing.T) {
+	t.Parallel()
+	c := statetest.New(t)
+	d := deps(c, "10.128.0.0/14")
+	for i := range 20 {
+		comer, back := fmt.Sprint("new", i), fmt.Sprint("back", i)
+		w, err := d.read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		free, err := d.want(w, comer, netip.Prefix{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Create(t.Context(), &networkv1.HostSubnet{ObjectMeta: metav1.ObjectMeta{Name: back}, Host: back, Subnet: free.String()}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			// Alone it gets the subnet, and the HostSubnet of before is gone first.
+			if got, err := d.Claim(t.Context(), comer, netip.Prefix{}); err != nil || got != free {
+				t.Fatalf("got %s (%v), want %s", got, err, free)
+			}
+			if err := c.Get(t.Context(), client.ObjectKey{Name: back}, &networkv1.HostSubnet{}); !apierrors.IsNotFound(err) {
+				t.Errorf("two HostSubnets with %s: %v", free, err)
+			}
+			continue
+		}
+		got := map[string]netip.Prefix{comer: {}, back: {}}
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for _, name := range []string{comer, back} {
+			wg.Go(func() {
+				p, err := d.Claim(t.Context(), name, netip.Prefix{})
+				mu.Lock()
+				defer mu.Unlock()
+				if got[name] = p; err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if got[comer] == got[back] {
+			t.Errorf("both nodes have %s", got[back])
 		}
 	}
 }

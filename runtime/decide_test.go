@@ -150,6 +150,9 @@ func TestDecide(t *testing.T) {
 		"up to 5 min": {
 			world: scene(has(run, main(0, Exited, time.Hour), main(1, Exited, 5*time.Minute, backoff(5*time.Minute)))), plan: "start main #2 backoff=5m0s",
 		},
+		"one that ended in the future, by a clock that was set back since, does not wait for it": {
+			world: scene(has(run, main(0, Exited, time.Minute), main(1, Exited, -time.Hour, backoff(10*time.Second)))), plan: "start main #2 backoff=20s",
+		},
 		"who ran for long begins anew": {
 			world: scene(has(run, main(1, Exited, 0, backoff(5*time.Minute), func(c *Container) { c.StartedAt = epoch.Add(-time.Hour) }))), plan: "start main #2 backoff=10s",
 		},

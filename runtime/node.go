@@ -99,7 +99,9 @@ func (a *Agent) reconcileNode(ctx context.Context, key loop.Key) (loop.Result, e
 func due(node *corev1.Node, ready bool, now time.Time) time.Duration {
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady && (c.Status == corev1.ConditionTrue) == ready {
-			return c.LastHeartbeatTime.Add(Heartbeat).Sub(now)
+			if rest := c.LastHeartbeatTime.Add(Heartbeat).Sub(now); rest <= Heartbeat {
+				return rest
+			}
 		}
 	}
 	return 0

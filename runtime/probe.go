@@ -178,7 +178,9 @@ func (p *prober) run(ctx context.Context) {
 // repeat makes a probe every period and reports when, by its thresholds, its result
 // is another than before.
 func (p *prober) repeat(ctx context.Context, probe *corev1.Probe, kind string, good bool, report func(ok bool, message string)) {
-	delay := p.of.StartedAt.Add(seconds(probe.InitialDelaySeconds, 0)).Sub(p.agent.Clock())
+	initial := seconds(probe.InitialDelaySeconds, 0)
+	// No longer than it says: the clock may have been set back since the start.
+	delay := min(p.of.StartedAt.Add(initial).Sub(p.agent.Clock()), initial)
 	period := seconds(probe.PeriodSeconds, 10)
 	ever := good
 	for run, last := 0, good; ; {

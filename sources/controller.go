@@ -15,12 +15,13 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/v1alpha1"
 	"slipway.dev/slipway/state/loop"
 )
 
 // Controllers is the loop that follows GitRepositories: at their interval or schedule,
-// when they or their Secret change, and when Refresh is called.
+// when they, their Secret or their annotation api.RequestedAt change, and when Refresh is called.
 func (s *Sources) Controllers() []loop.Controller {
 	return []loop.Controller{{
 		Name: "gitrepository",
@@ -64,7 +65,8 @@ func (s *Sources) reconcile(ctx context.Context, key loop.Key) (loop.Result, err
 	if errors.Is(err, errRead) {
 		return loop.Result{}, err
 	}
-	if now, _ := due(repo.Spec, repo.Generation, p.secrets(), l, s.isAsked(key), s.Now()); now {
+	requested := repo.Annotations[api.RequestedAt]
+	if now, _ := due(repo.Spec, repo.Generation, p.secrets(), l, s.isAsked(key) || requested != l.requested, s.Now()); now {
 		if !s.begin(key.Namespace) {
 			return loop.Result{After: busyRetry}, nil
 		}
@@ -78,7 +80,7 @@ func (s *Sources) reconcile(ctx context.Context, key loop.Key) (loop.Result, err
 		if ctx.Err() != nil {
 			return loop.Result{}, ctx.Err()
 		}
-		l.at, l.generation, l.secret = s.Now(), repo.Generation, p.secrets()
+		l.at, l.generation, l.secret, l.requested = s.Now(), repo.Generation, p.secrets(), requested
 		l.failures++
 		if l.outcome.err == nil {
 			l.failures = 0

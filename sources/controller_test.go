@@ -121,6 +121,24 @@ func (r *running) untilCommit(commit string) *v1alpha1.GitRepository {
 	})
 }
 
+// TestAnotherServerWasToldOfACommit: it leads to a look here, whose interval is an hour.
+func TestAnotherServerWasToldOfACommit(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, gitserver.Options{})
+	first := h.push("first", map[string]string{"f": "1"})
+	r := run(t, statetest.New(t), t.TempDir())
+	r.create(shopRepository(h.url, nil))
+	repo := r.untilCommit(first)
+	for _, n := range []string{"2", "3"} {
+		next := h.push("next", map[string]string{"f": n})
+		patch := []byte(`{"metadata":{"annotations":{"` + api.RequestedAt + `":"` + n + `"}}}`)
+		if err := r.client.Patch(t.Context(), repo, client.RawPatch(types.MergePatchType, patch)); err != nil {
+			t.Fatal(err)
+		}
+		r.untilCommit(next)
+	}
+}
+
 func TestControllerFollowsARepository(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, gitserver.Options{})

@@ -58,6 +58,8 @@ type look struct {
 	// generation and secret are what it was made with.
 	generation int64
 	secret     string
+	// requested is what the repository's annotation api.RequestedAt said before it.
+	requested string
 	// failures in a row.
 	failures int
 	outcome  outcome

@@ -43,7 +43,7 @@ func (s *server) apiHandler() (http.Handler, error) {
 	e.GET("/slipway/v1/explain", explain(s.client))
 	e.GET("/slipway/v1/beside", beside(s.parts.reconciler))
 	(&overrides{client: s.client, events: s.events, log: s.log, now: time.Now}).register(e)
-	webhooks.Register(e, webhooks.Deps{Client: s.client, Builder: s.parts.builds, Refresher: s.parts.sources, Log: s.log})
+	webhooks.Register(e, webhooks.Deps{Client: s.client, Builder: s.parts.builds, Refresher: refresher{s}, Log: s.log})
 	pages := dashboard.New(dashboard.Options{
 		Client: s.client, Logs: logs{s}, Metrics: metrics{s}, Version: s.cfg.Version, Log: s.log,
 		RouterURL: "http://" + s.parts.router.HTTPAddr().String(), RouterTLSURL: "https://" + s.parts.router.HTTPSAddr().String(),

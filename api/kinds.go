@@ -74,6 +74,7 @@ var kinds = []Kind{
 	kind(rbacv1.SchemeGroupVersion, "ClusterRole", "clusterroles", StagePolicy).cluster(),
 	kind(rbacv1.SchemeGroupVersion, "ClusterRoleBinding", "clusterrolebindings", StagePolicy).cluster(),
 	kind(schedulingv1.SchemeGroupVersion, "PriorityClass", "priorityclasses", StagePolicy, "pc").cluster(),
+	kind(networkv1.GroupVersion, "NetNamespace", "netnamespaces", StagePolicy).cluster(),
 	kind(v1alpha1.GroupVersion, "NodeConfig", "nodeconfigs", StagePolicy).cluster(),
 
 	kind(v1alpha1.GroupVersion, "GitRepository", "gitrepositories", StageConfig, "gitrepo"),

@@ -19,6 +19,7 @@ var legacyGroups = map[string]schema.GroupVersion{
 	"ImageStream":         imagev1.GroupVersion,
 	"Image":               imagev1.GroupVersion,
 	"EgressNetworkPolicy": networkv1.GroupVersion,
+	"NetNamespace":        networkv1.GroupVersion,
 	"Project":             projectv1.GroupVersion,
 	"Route":               routev1.GroupVersion,
 	"Template":            templatev1.GroupVersion,

@@ -111,6 +111,7 @@ func ruleTable() map[reflect.Type]rule {
 	set(ruleFor(batch, subdomain, defaultJob, validateJob, updateJob))
 	set(ruleFor(batch, cronJobName, defaultCronJob, validateCronJob, nil))
 	set(ruleFor[*corev1.Node](core, subdomain, nil, validateNode, nil))
+	set(ruleFor(networkv1.GroupName, subdomain, defaultNetNamespace, validateNetNamespace, nil))
 	set(ruleFor(networkv1.GroupName, subdomain, defaultHostSubnet, validateHostSubnet, updateHostSubnet))
 	set(ruleFor[*corev1.Event](core, subdomain, nil, nil, nil))
 	return t

@@ -60,6 +60,7 @@ var formats = map[schema.GroupKind]format{
 	group(imagev1.GroupName, "Image"):                 formatOf(columns("Name", "Image Reference", "Age"), imageCells),
 	group(networkingv1.GroupName, "NetworkPolicy"):    formatOf(columns("Name", "Pod-Selector", "Age"), networkPolicyCells),
 	group(networkv1.GroupName, "EgressNetworkPolicy"): formatOf(columns("Name", "Rules", "Age"), egressPolicyCells),
+	group(networkv1.GroupName, "NetNamespace"):        formatOf(columns("Name", "NetID", "Egress IPs"), netNamespaceCells),
 	group(networkv1.GroupName, "HostSubnet"):          formatOf(columns("Name", "Host", "Host IP", "Subnet", "Egress CIDRs", "Egress IPs"), hostSubnetCells),
 	group(projectv1.GroupName, "Project"):             formatOf(columns("Name", "Display Name", "Status", "Age"), projectCells),
 	group(routev1.GroupName, "Route"):                 formatOf(columns("Name", "Host/Port", "Path", "Services", "Port", "Termination", "Wildcard"), routeCells),

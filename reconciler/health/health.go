@@ -57,7 +57,7 @@ var immediate = map[string]bool{
 	"Role": true, "RoleBinding": true, "ClusterRole": true, "ClusterRoleBinding": true,
 	"Record": true, "Override": true, "Secret": true, "ConfigMap": true, "NetworkPolicy": true, "EgressNetworkPolicy": true, "Template": true,
 	"Endpoints": true, "Image": true, "BuildConfig": true,
-	"CronJob": true, "HorizontalPodAutoscaler": true, "ControllerRevision": true, "HostSubnet": true, "Event": true, "Service": true,
+	"CronJob": true, "HorizontalPodAutoscaler": true, "ControllerRevision": true, "HostSubnet": true, "NetNamespace": true, "Event": true, "Service": true,
 	// A node may join later, and a drain takes as long as budgets make it take.
 	"PriorityClass": true, "PodDisruptionBudget": true, "NodeConfig": true,
 	// Objects may be put into a project from the moment that it exists.

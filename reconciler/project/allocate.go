@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 
 	"slipway.dev/slipway/api"
@@ -15,21 +16,14 @@ import (
 const (
 	blockStart = 1_000_000_000
 	blockSize  = 10_000
-	// firstNetID is the first virtual network id that a project can have; 0 is global.
-	firstNetID = 10
-	maxNetID   = 1<<24 - 1
 )
-
-// ChangeNetworkAnnotation asks for another virtual network: `global`, `join:<project>`
-// or `isolate`. Where OpenShift acts once and removes it, here it is a wish that holds
-// as long as it is there.
-const ChangeNetworkAnnotation = "pod.network.openshift.io/multitenant.change-network"
 
 // Allocate returns the annotations that a project should have, given all projects. What
 // it has already it keeps, unless an older project has the same; then, and in the
 // beginning, it gets the lowest free block and the lowest free network. Project default
-// is in network 0, which reaches everybody and is reached by everybody.
-func Allocate(p *projectv1.Project, all []projectv1.Project) (map[string]string, error) {
+// is in network 0, which reaches everybody and is reached by everybody. The NetNamespace of its
+// name may say what it wants, besides its own annotation; nil: there is none.
+func Allocate(p *projectv1.Project, said *networkv1.NetNamespace, all []projectv1.Project) (map[string]string, error) {
 	others := make([]*projectv1.Project, 0, len(all))
 	for i := range all {
 		if all[i].Name != p.Name {
@@ -48,7 +42,7 @@ func Allocate(p *projectv1.Project, all []projectv1.Project) (map[string]string,
 	want[api.UIDRangeAnnotation] = rangeText
 	want[api.SupplementalGroupsAnnotation] = rangeText
 	want[api.MCSAnnotation] = levels(block)
-	id, from, err := netID(p, others)
+	id, from, err := netID(p, wishOf(p, said), others)
 	if err != nil {
 		return nil, err
 	}
@@ -100,37 +94,62 @@ func levels(n int) string {
 	return "s0"
 }
 
+// numbered begins the wish for a network by its number, which several projects may share.
+const numbered = "netid:"
+
+// wishOf is what is asked for a project: global, join:PROJECT, netid:NUMBER, or nothing.
+func wishOf(p *projectv1.Project, said *networkv1.NetNamespace) string {
+	wish := p.Annotations[api.ChangeNetworkAnnotation]
+	switch {
+	case said != nil && said.Annotations[api.ChangeNetworkAnnotation] != "":
+		wish = said.Annotations[api.ChangeNetworkAnnotation]
+	case said != nil && said.NetID != 0:
+		wish = numbered + strconv.FormatUint(uint64(said.NetID), 10)
+	}
+	if wish == "isolate" {
+		return ""
+	}
+	return wish
+}
+
 // netID returns a project's virtual network, and what asked for it if it is not the
 // project's own.
-func netID(p *projectv1.Project, others []*projectv1.Project) (id int, from string, err error) {
-	switch change := p.Annotations[ChangeNetworkAnnotation]; {
+func netID(p *projectv1.Project, wish string, others []*projectv1.Project) (id int, from string, err error) {
+	switch {
 	case p.Name == "default":
 		return 0, "", nil
-	case change == "global":
-		return 0, change, nil
-	case strings.HasPrefix(change, "join:"):
-		id, err := joined(p, strings.TrimPrefix(change, "join:"), others)
-		return id, change, err
-	case change != "" && change != "isolate":
-		return 0, "", fmt.Errorf("project %s: annotation %s: %q is none of global, isolate, join:<project>", p.Name, ChangeNetworkAnnotation, change)
+	case wish == "global":
+		return 0, wish, nil
+	case strings.HasPrefix(wish, "join:"):
+		id, err := joined(p, strings.TrimPrefix(wish, "join:"), others)
+		return id, wish, err
+	case strings.HasPrefix(wish, numbered):
+		id, err := strconv.Atoi(strings.TrimPrefix(wish, numbered))
+		return id, wish, err
+	case wish != "":
+		return 0, "", fmt.Errorf("project %s: annotation %s: %q is none of global, isolate, join:<project>", p.Name, api.ChangeNetworkAnnotation, wish)
 	}
 	used := map[int]bool{}
 	own, has := readNetID(p)
-	has = has && own >= firstNetID && p.Annotations[api.NetIDFromAnnotation] == ""
+	has = has && own >= api.FirstNetID && p.Annotations[api.NetIDFromAnnotation] == ""
 	for _, o := range others {
 		id, ok := readNetID(o)
 		if !ok {
 			continue
 		}
 		used[id] = true
-		// A guest in this project's network does not contest it.
-		guest := o.Annotations[api.NetIDFromAnnotation] != ""
+		// A guest in this project's network does not contest it; who asks for the number does.
+		from := o.Annotations[api.NetIDFromAnnotation]
+		guest := from != ""
+		if id == own && strings.HasPrefix(from, numbered) {
+			has = false
+		}
 		has = has && (id != own || guest || older(p, o))
 	}
 	if has {
 		return own, "", nil
 	}
-	for id := firstNetID; id <= maxNetID; id++ {
+	for id := api.FirstNetID; id <= api.MaxNetID; id++ {
 		if !used[id] {
 			return id, "", nil
 		}
@@ -148,12 +167,12 @@ func joined(p *projectv1.Project, target string, others []*projectv1.Project) (i
 			return 0, fmt.Errorf("project %s: project %s, whose network it joins, has none yet", p.Name, target)
 		}
 	}
-	return 0, fmt.Errorf("project %s: annotation %s: there is no project %s", p.Name, ChangeNetworkAnnotation, target)
+	return 0, fmt.Errorf("project %s: annotation %s: there is no project %s", p.Name, api.ChangeNetworkAnnotation, target)
 }
 
 func readNetID(p *projectv1.Project) (int, bool) {
 	id, err := strconv.Atoi(p.Annotations[api.NetIDAnnotation])
-	return id, err == nil && id >= 0 && id <= maxNetID
+	return id, err == nil && id >= 0 && id <= api.MaxNetID
 }
 
 // older says which of two projects keeps what both have.

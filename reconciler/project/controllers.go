@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -44,6 +45,7 @@ func Controllers(d Deps) []loop.Controller {
 			Name: "project",
 			Watches: []loop.Watch{
 				{List: &projectv1.ProjectList{}},
+				{List: &networkv1.NetNamespaceList{}},
 				{List: &corev1.ServiceAccountList{}, Keys: furniture(accounts)},
 				{List: &rbacv1.RoleBindingList{}, Keys: furniture(bindings)},
 			},

@@ -17,7 +17,7 @@ func TestFurnitureIsValid(t *testing.T) {
 			t.Errorf("%s: %v", o.GetName(), errs.ToAggregate())
 		}
 	}
-	want, err := Allocate(&p, nil)
+	want, err := Allocate(&p, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
+	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -44,18 +46,40 @@ func (c projects) allocate(ctx context.Context, p *projectv1.Project) error {
 	if err := c.Client.List(ctx, &all); err != nil {
 		return err
 	}
-	want, err := Allocate(p, all.Items)
+	said := &networkv1.NetNamespace{}
+	if err := c.Client.Get(ctx, loop.Key{Name: p.Name}, said); apierrors.IsNotFound(err) {
+		said = nil
+	} else if err != nil {
+		return err
+	}
+	want, err := Allocate(p, said, all.Items)
 	if err != nil {
 		c.Events.Event(p, corev1.EventTypeWarning, "NotAllocated", "%v", err)
 		return err
 	}
-	if maps.Equal(want, p.Annotations) && slices.Contains(p.Finalizers, api.ProjectFinalizer) {
-		return nil
+	if !maps.Equal(want, p.Annotations) || !slices.Contains(p.Finalizers, api.ProjectFinalizer) {
+		p.Annotations = want
+		controllerutil.AddFinalizer(p, api.ProjectFinalizer)
+		if err := c.Client.Update(ctx, p); err != nil {
+			return fmt.Errorf("project %s: write what it is given: %w", p.Name, err)
+		}
 	}
-	p.Annotations = want
-	controllerutil.AddFinalizer(p, api.ProjectFinalizer)
-	if err := c.Client.Update(ctx, p); err != nil {
-		return fmt.Errorf("project %s: write what it is given: %w", p.Name, err)
+	return c.allocateAfter(ctx, p, all.Items)
+}
+
+// allocateAfter gives those projects another network that depend on p's: who joins it, and who
+// was given a number that p asks for.
+func (c projects) allocateAfter(ctx context.Context, p *projectv1.Project, all []projectv1.Project) error {
+	id, asks := p.Annotations[api.NetIDAnnotation], strings.HasPrefix(p.Annotations[api.NetIDFromAnnotation], numbered)
+	for i := range all {
+		o := &all[i]
+		from, same := o.Annotations[api.NetIDFromAnnotation], o.Annotations[api.NetIDAnnotation] == id
+		if o.Name == p.Name || o.DeletionTimestamp != nil || !(from == "join:"+p.Name && !same || from == "" && same && asks) {
+			continue
+		}
+		if err := c.allocate(ctx, o); err != nil {
+			return err
+		}
 	}
 	return nil
 }

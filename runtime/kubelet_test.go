@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -45,10 +46,13 @@ func TestCommandsReferToVariablesAndBeginInTheirDirectory(t *testing.T) {
 func TestContainersShareNetworkAndIPCButNoProcesses(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	look := "for n in net ipc pid; do readlink /proc/self/ns/$n; done"
-	one, two := sh(look), sh(look)
-	two.Name = "two"
-	l.pod("pod", corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{one, two}})
+	// Each waits for the other: the number of what is gone may be given again.
+	look := func(own, other string) corev1.Container {
+		c := sh("for n in net ipc pid; do readlink /proc/self/ns/$n; done; touch /work/" + own + "; until test -e /work/" + other + "; do sleep 0.05; done")
+		c.Name, c.VolumeMounts = own, []corev1.VolumeMount{{Name: "work", MountPath: "/work"}}
+		return c
+	}
+	l.pod("pod", corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{look("main", "two"), look("two", "main")}, Volumes: emptyDirs("work")})
 	l.until("pod", "succeeded", phase(corev1.PodSucceeded))
 	a := strings.Split(l.logs("pod", "main", corev1.PodLogOptions{}), "\n")
 	b := strings.Split(l.logs("pod", "two", corev1.PodLogOptions{}), "\n")
@@ -93,6 +97,32 @@ func TestAProjectedVolumeIsOneInMemory(t *testing.T) {
 	if err := syscall.Statfs(dirs[0], &fs); err != nil || fs.Type != tmpfsMagic {
 		t.Errorf("a secret is on a disk: %#x, %v", fs.Type, err)
 	}
+}
+
+func TestVolumesFollowSecretsAndThePodItself(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "login"}, Data: map[string][]byte{"password": []byte("one"), "old": nil}}
+	if err := l.client.Create(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	c := sh("until grep -q two /login/password && test ! -e /login/old && grep -q paid /about/annotations; do sleep 0.05; done")
+	c.VolumeMounts = []corev1.VolumeMount{{Name: "login", MountPath: "/login"}, {Name: "about", MountPath: "/about"}}
+	l.pod("pod", corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{c}, Volumes: []corev1.Volume{
+		{Name: "login", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "login"}}},
+		{Name: "about", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{
+			{Path: "annotations", FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.annotations"}},
+		}}}},
+	}})
+	l.until("pod", "running", phase(corev1.PodRunning))
+	secret.Data = map[string][]byte{"password": []byte("two")}
+	if err := l.client.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.client.Patch(t.Context(), l.get("pod"), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"order":"paid"}}}`))); err != nil {
+		t.Fatal(err)
+	}
+	l.until("pod", "succeeded", phase(corev1.PodSucceeded))
 }
 
 func TestPostStartHooks(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,6 +29,9 @@ func TestFormerLeaderCannotWrite(t *testing.T) {
 	lead := func(c *state.Client) {
 		ended <- c.Lead(ctx, "server", func(ctx context.Context) { leading <- ctx; <-ctx.Done() })
 	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "p"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "busybox"}}}}
+	must(t, one.Create(ctx, pod))
+	pod.Spec.NodeName = "n1"
 	go lead(one)
 	old := context.WithoutCancel(<-leading) // of a process that slept and knows nothing
 	must(t, one.Update(old, configMap("a", "x", "k", "1")))
@@ -54,6 +58,7 @@ func TestFormerLeaderCannotWrite(t *testing.T) {
 		"patch":  one.Patch(old, configMap("a", "x"), client.RawPatch(types.MergePatchType, []byte(`{"data":{"k":"3"}}`))),
 		"apply":  one.Patch(old, manifest(t, `{apiVersion: v1, kind: ConfigMap, metadata: {namespace: a, name: z}}`), client.Apply, client.FieldOwner("m")),
 		"many":   applyMany(old),
+		"bind":   one.Bind(old, []*corev1.Pod{pod})[0],
 		"delete": one.Delete(old, configMap("a", "x")),
 	} {
 		if !errors.Is(err, state.ErrDeposed) {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,9 +20,17 @@ type Recorder interface {
 	Event(obj client.Object, eventtype, reason, format string, args ...any)
 }
 
+// Client is live state.
+type Client interface {
+	client.Client
+	// Bind writes pods that were given their nodes, each on the condition that it is as it was read, and
+	// answers for each in the same order: a Conflict where it is not, NotFound where it is gone.
+	Bind(ctx context.Context, pods []*corev1.Pod) []error
+}
+
 // Deps is what the controller needs.
 type Deps struct {
-	Client client.Client
+	Client Client
 	Events Recorder
 	Log    *slog.Logger
 	// Clock tells the time; default time.Now.
@@ -30,8 +38,8 @@ type Deps struct {
 	// Retry is when a pod that fits nowhere is looked at again although nothing seems to
 	// have changed; default 1 minute.
 	Retry time.Duration
-	// Writers is how many bindings are written side by side; default 16. Decisions are made one
-	// after the other.
+	// Writers is how many batches of bindings are written side by side; default 16. Decisions are made
+	// one after the other.
 	Writers int
 }
 
@@ -84,14 +92,14 @@ const unreadPause = 20 * time.Millisecond
 
 func (s *scheduler) reconcile(ctx context.Context, _ loop.Key) (loop.Result, error) {
 	for ctx.Err() == nil {
-		b, ok := s.next()
-		if !ok {
+		batch, known := s.next()
+		if !known {
 			return loop.Result{After: unreadPause}, nil
 		}
-		if b == nil {
+		if len(batch) == 0 {
 			return loop.Result{After: s.revive()}, nil
 		}
-		if err := s.carryOut(ctx, b); err != nil {
+		if err := s.carryOut(ctx, batch); err != nil {
 			return loop.Result{}, err
 		}
 	}
@@ -116,112 +124,53 @@ func (s *scheduler) revive() time.Duration {
 	return s.Retry
 }
 
-// binding is a decision that is to be written.
-type binding struct {
-	pending *pending
-	pod     *corev1.Pod
-	node    string
-	why     string
-}
+// batchSize bounds the bindings of one write.
+const batchSize = 64
 
-// next decides about the pod whose turn it is, and books it; nil: there is none. It says false as
-// long as the world is not known.
-func (s *scheduler) next() (*binding, bool) {
+// next decides about the pods whose turn it is, and books them: as many as one write takes, up to the first that
+// fits nowhere. It says false as long as the world is not known.
+func (s *scheduler) next() ([]*binding, bool) {
 	w := s.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.complete() {
 		return nil, false
 	}
-	p := w.queue.next()
-	if p == nil {
-		return nil, true
+	var batch []*binding
+	for len(batch) < batchSize {
+		p := w.queue.next()
+		if p == nil {
+			break
+		}
+		b := s.decide(p)
+		if batch = append(batch, b); b.node == "" {
+			break
+		}
 	}
+	return batch, true
+}
+
+// decide decides about one pod. One that makes a decision panic must not take along those that were booked
+// before it and are not written yet.
+func (s *scheduler) decide(p *pending) (b *binding) {
+	w := s.world
 	// It waits from before it is decided about: a decision that fails does not lose it.
 	w.queue.wait(p, whyAny, s.Clock())
+	b = &binding{pending: p, pod: p.pod}
+	defer func() {
+		if r := recover(); r != nil {
+			b.failed = fmt.Errorf("decide about pod %s: panic: %v\n%s", keyOf(p.pod), r, debug.Stack())
+		}
+	}()
 	d, t := w.judge(p, &s.scratch)
-	b := &binding{pending: p, pod: p.pod, why: d.why}
-	if d.host == nil {
+	if b.why = d.why; d.host == nil {
 		w.queue.wait(p, d.cause, s.Clock())
-		return b, true
+		return b
 	}
 	w.queue.unwait(p)
+	w.book(t.self, d.host.name)
 	b.node = d.host.name
-	w.book(t.self, b.node)
-	return b, true
-}
-
-// carryOut writes a binding, on the condition that the pod is as it was when it was decided about.
-func (s *scheduler) carryOut(ctx context.Context, b *binding) error {
-	if b.node == "" {
-		err := s.refuse(ctx, b.pod, b.why)
-		if apierrors.IsConflict(err) {
-			return nil // The pod has changed, and its event brings it back where that matters.
-		}
-		return err
-	}
-	pod, err := s.write(ctx, b)
-	w := s.world
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err == nil {
-		w.confirm(pod.UID, version(pod.ResourceVersion))
-		s.Events.Event(pod, corev1.EventTypeNormal, "Scheduled", "Successfully assigned %s/%s to %s", pod.Namespace, pod.Name, b.node)
-		return nil
-	}
-	w.unbook(b.pod.UID)
-	switch p := w.queue.all[b.pod.UID]; {
-	case apierrors.IsNotFound(err):
-		w.queue.remove(b.pod.UID)
-		return nil
-	case p != b.pending:
-		return nil
-	case !apierrors.IsConflict(err):
-		w.queue.wait(p, whyPod, s.Clock())
-		return fmt.Errorf("pod %s: bind to node %s: %w", keyOf(b.pod), b.node, err)
-	case version(p.pod.ResourceVersion) > version(b.pod.ResourceVersion):
-		w.queue.ready(p)
-	default:
-		// The event of what came in between is on its way, and brings it back.
-		p.stale = true
-		w.queue.wait(p, whyPod, s.Clock())
-	}
-	return nil
-}
-
-// The pauses between tries of a write of which it is not known whether it took place.
-const (
-	firstPause = 10 * time.Millisecond
-	lastPause  = 5 * time.Second
-)
-
-// write sets the pod's node. As long as it is not known whether that was written, the pod stays
-// booked: its room must not be given to another.
-func (s *scheduler) write(ctx context.Context, b *binding) (*corev1.Pod, error) {
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		pod := b.pod.DeepCopy()
-		pod.Spec.NodeName = b.node
-		err := s.Client.Update(ctx, pod)
-		if err == nil || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) || apierrors.IsConflict(err) && pause == firstPause {
-			return pod, err
-		}
-		if apierrors.IsConflict(err) {
-			// It may have been ourselves, in a try that seemed to fail.
-			var now corev1.Pod
-			switch got := s.Client.Get(ctx, keyOf(b.pod), &now); {
-			case got == nil && now.UID == b.pod.UID && now.Spec.NodeName == b.node:
-				return &now, nil
-			case got == nil, apierrors.IsNotFound(got):
-				return pod, err
-			}
-		}
-		s.Log.Warn("a binding is not written, will retry", "pod", keyOf(b.pod).String(), "node", b.node, "error", err)
-		select {
-		case <-ctx.Done():
-			return pod, ctx.Err()
-		case <-time.After(pause):
-		}
-	}
+	return b
 }
 
 // refuse says why a pod fits nowhere, if that is news. PodScheduled becomes True when

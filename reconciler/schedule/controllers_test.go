@@ -85,7 +85,13 @@ func TestPodsWaitForRoomAndAreBound(t *testing.T) {
 	eventually(t, "a pod that ends makes room", func() bool { return get("two").Spec.NodeName == "n1" })
 }
 
-func run(t *testing.T, c client.WithWatch, events schedule.Recorder) {
+// live is live state.
+type live interface {
+	client.WithWatch
+	Bind(ctx context.Context, pods []*corev1.Pod) []error
+}
+
+func run(t *testing.T, c live, events schedule.Recorder) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -21,25 +21,32 @@ import (
 // shaky is live state over a bad line: some writes are refused, and of others it is not known whether
 // they took place.
 type shaky struct {
-	client.WithWatch
+	live
 	mu sync.Mutex
 	r  *rand.Rand
 }
 
 var errLine = errors.New("the line is bad")
 
-func (s *shaky) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
+func (s *shaky) Bind(ctx context.Context, pods []*corev1.Pod) []error {
 	s.mu.Lock()
-	luck := s.r.IntN(4)
+	luck := s.r.IntN(5)
 	s.mu.Unlock()
-	if luck == 0 {
-		return errLine
+	errs := make([]error, len(pods))
+	written := len(pods)
+	switch luck {
+	case 0:
+		written = 0
+	case 1:
+		written /= 2
 	}
-	err := s.WithWatch.Update(ctx, o, opts...)
-	if luck == 1 {
-		return errLine
+	copy(errs, s.live.Bind(ctx, pods[:written]))
+	for i := range errs {
+		if i >= written || luck == 2 {
+			errs[i] = errLine
+		}
 	}
-	return err
+	return errs
 }
 
 // TestKilledSchedulersLoseAndDoubleNothing ends the scheduler again and again, while writes fail, pods
@@ -52,7 +59,7 @@ func TestKilledSchedulersLoseAndDoubleNothing(t *testing.T) {
 	for i := range nodes {
 		readyNode(t, c, fmt.Sprintf("n%d", i), fmt.Sprint(room))
 	}
-	line := &shaky{WithWatch: c, r: rand.New(rand.NewPCG(1, 2))}
+	line := &shaky{live: c, r: rand.New(rand.NewPCG(1, 2))}
 	counted := func() (total int) {
 		var list corev1.PodList
 		must(t, c.List(ctx, &list))

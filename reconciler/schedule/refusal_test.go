@@ -216,3 +216,26 @@ priorities: [{name: SelectorSpreadPriority, weight: 1}, {name: InterPodAffinityP
 		t.Errorf("got %v, and %d priorities", names, len(w.policy.priorities))
 	}
 }
+
+// TestAPoisonousPodTakesNoneAlong: those that were decided about before it, and after it, are bound.
+func TestAPoisonousPodTakesNoneAlong(t *testing.T) {
+	t.Parallel()
+	w := worldOf(node(t, "a", ""))
+	w.policy.predicates = append(w.policy.predicates, predicate{"Poison", whyPod, func(task *task, _ *host, whys []string) []string {
+		if task.pod.Name == "poison" {
+			panic("poison")
+		}
+		return whys
+	}})
+	s := &scheduler{Deps: Deps{Clock: time.Now}, world: w}
+	for _, name := range []string{"a", "poison", "z"} {
+		w.followers[0].Saw(watch.Added, pod(t, name, "", ""))
+	}
+	batch, _ := s.next()
+	if len(batch) != 2 || batch[0].node != "a" || batch[1].failed == nil || len(w.queue.waiting) != 1 {
+		t.Fatalf("got %d bindings, the last failed with %v; %d wait", len(batch), batch[len(batch)-1].failed, len(w.queue.waiting))
+	}
+	if batch, _ = s.next(); len(batch) != 1 || batch[0].pod.Name != "z" || len(w.pods) != 2 {
+		t.Errorf("got %d bindings, %d pods are booked", len(batch), len(w.pods))
+	}
+}

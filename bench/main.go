@@ -181,6 +181,7 @@ var scenarios = []Scenario{
 	{"applications", applicationsReady},
 	{"memory", memoryPerObject},
 	{"watch", watchFanOut},
+	{"schedule", schedulePods},
 	{"git", gitFetchAndTree},
 	{"100000", hundredThousand},
 }

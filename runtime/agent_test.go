@@ -22,7 +22,7 @@ func TestAPodRunsAndItsDeletionLeavesNothing(t *testing.T) {
 	l.pod("web", corev1.PodSpec{Containers: []corev1.Container{sh(forever)}})
 	pod := l.until("web", "ready", ready)
 	s := pod.Status
-	if s.Phase != corev1.PodRunning || s.HostIP == "" || s.StartTime == nil || len(s.ContainerStatuses) != 1 {
+	if s.Phase != corev1.PodRunning || s.ObservedGeneration != pod.Generation || s.HostIP == "" || s.StartTime == nil || len(s.ContainerStatuses) != 1 {
 		t.Errorf("status %+v", s)
 	}
 	if c := s.ContainerStatuses[0]; !c.Ready || c.State.Running == nil || c.RestartCount != 0 || !strings.HasPrefix(c.ContainerID, "docker://") || c.ImageID == "" {

@@ -33,7 +33,7 @@ func Status(w World, p Plan, a Addresses) corev1.PodStatus {
 	if ended(w.Pod) {
 		return s
 	}
-	s.QOSClass = qosOf(&w.Pod.Spec)
+	s.QOSClass, s.ObservedGeneration = qosOf(&w.Pod.Spec), w.Pod.Generation
 	sandbox, _ := w.sandbox()
 	s.InitContainerStatuses = w.containerStatuses(p, Init, w.Pod.Spec.InitContainers, s.InitContainerStatuses, sandbox)
 	s.ContainerStatuses = w.containerStatuses(p, App, w.Pod.Spec.Containers, s.ContainerStatuses, sandbox)

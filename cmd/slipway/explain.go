@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,16 +21,22 @@ func explainCommand() *cobra.Command {
 		GroupID: "read",
 		Long: `Show what the scheduler makes of a pod now, as if it were on no node: for every node the
 predicates that refuse it, and for those that fit the score of each priority and their sum.`,
-		Args: cobra.ExactArgs(2),
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			kind, name, _ := strings.Cut(args[0], "/")
+			if len(args) == 2 {
+				kind, name = args[0], args[1]
+			}
 			switch {
-			case args[0] != "pod" && args[0] != "po" && args[0] != "pods":
-				return fmt.Errorf("explain %s: only pods can be explained", args[0])
+			case kind != "pod" && kind != "po" && kind != "pods":
+				return fmt.Errorf("explain %s: only pods can be explained", kind)
+			case name == "":
+				return errors.New("want pod NAME, or pod/NAME")
 			case project == "":
 				return errors.New("-n PROJECT is required")
 			}
 			var a server.ExplainAnswer
-			q := url.Values{"project": {project}, "pod": {args[1]}}
+			q := url.Values{"project": {project}, "pod": {name}}
 			if err := ask(cmd.Context(), address, "/slipway/v1/explain?"+q.Encode(), "", nil, &a); err != nil {
 				return err
 			}

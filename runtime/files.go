@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -140,7 +141,7 @@ func writeEtc(dir string, pod *corev1.Pod, address, resolver netip.Addr) (map[st
 	} {
 		path := filepath.Join(etc, name)
 		paths["/etc/"+name] = path
-		if old, err := os.ReadFile(path); err == nil && string(old) == content {
+		if holds(path, content) {
 			continue
 		}
 		// Written in place: containers have the file, not the name, mounted.
@@ -149,6 +150,18 @@ func writeEtc(dir string, pod *corev1.Pod, address, resolver netip.Addr) (map[st
 		}
 	}
 	return paths, nil
+}
+
+// holds says whether that is what a file holds. Containers write to it: it may be as large
+// as they like, and no more of it is read than that.
+func holds(path, content string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	old, err := io.ReadAll(io.LimitReader(f, int64(len(content))+1))
+	return err == nil && string(old) == content
 }
 
 func hostname(pod *corev1.Pod) string {

@@ -123,6 +123,29 @@ func TestWhoWritesAndEndsIsEvicted(t *testing.T) {
 	}
 }
 
+// The files that a pod is given are on the node's disk, too (CVE-2020-8557).
+func TestWhoFillsTheFilesThatItIsGivenIsEvicted(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	files := map[string]string{"hosts": "/etc/hosts", "words": "/dev/termination-log"}
+	for name, file := range files {
+		c := sh("dd if=/dev/zero of=" + file + " bs=1M count=2; " + forever)
+		c.Resources.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: resource.MustParse("1Mi")}
+		l.pod(name, corev1.PodSpec{Containers: []corev1.Container{c}})
+	}
+	// And whoever reads such a file whole, to see whether it is as it should be, has no memory left.
+	l.pod("huge", corev1.PodSpec{Containers: []corev1.Container{sh("test $(wc -c < /etc/hosts) -lt 1000 && echo small; truncate -s 64G /etc/hosts; exit 1")}})
+	for name := range files {
+		if s := l.until(name, "evicted", phase(corev1.PodFailed)).Status; s.Reason != "Evicted" {
+			t.Errorf("%s: %s: %s", name, s.Reason, s.Message)
+		}
+	}
+	l.until("huge", "restarted", func(p *corev1.Pod) bool { return waits(p, "CrashLoopBackOff") })
+	if got := l.logs("huge", "main", corev1.PodLogOptions{}); got != "small\n" {
+		t.Errorf("it saw %q", got)
+	}
+}
+
 // Without any limit of its own a pod must not take the room of all.
 func TestAPodThatFillsTheDiskIsEvicted(t *testing.T) {
 	t.Parallel()

@@ -194,7 +194,7 @@ func (a *Agent) goes(p *corev1.Pod) (going bool, err error) {
 func userOf(p *corev1.Pod, w written, on fullness) diskUser {
 	u := diskUser{pod: p}
 	if on.volumes {
-		u.used.files = w.files
+		u.used = amount{bytes: w.own, files: w.files}
 		for _, n := range w.volumes {
 			u.used.bytes += n
 		}

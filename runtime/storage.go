@@ -42,6 +42,8 @@ func bounded(pod *corev1.Pod) bool {
 type written struct {
 	volumes    map[string]int64 // its emptyDir volumes
 	containers map[string]int64 // their own file systems and logs
+	// own is what it made of the files that it is given, such as /etc/hosts.
+	own int64
 	// files are those in its volumes, counted.
 	files int64
 	// unmeasured says why more cannot be known; empty: all is.
@@ -53,7 +55,7 @@ func tooMuch(pod *corev1.Pod, w written) string {
 	if w.unmeasured != "" {
 		return "Usage of its volumes cannot be told: " + w.unmeasured + "."
 	}
-	var sum, total int64
+	sum, total := w.own, int64(0)
 	for _, v := range pod.Spec.Volumes {
 		if v.EmptyDir == nil || v.EmptyDir.Medium == corev1.StorageMediumMemory {
 			continue
@@ -123,6 +125,13 @@ func (a *Agent) written(ctx context.Context, pod *corev1.Pod) (w written, err er
 			w.volumes[v.Name] = n.bytes
 			w.files += n.files
 		}
+	}
+	for _, given := range []string{"etc", "messages"} {
+		n, err := size(filepath.Join(dir, given))
+		if err != nil {
+			return w, err
+		}
+		w.own += n.bytes
 	}
 	// Those that have ended, too: one that ends again and again is never seen to run.
 	list, err := a.Docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", LabelUID+"="+string(pod.UID)))})

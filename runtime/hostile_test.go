@@ -1,6 +1,8 @@
 package runtime_test
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -10,12 +12,14 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/docker/docker/api/types/image"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"slipway.dev/slipway/runtime"
 	"slipway.dev/slipway/runtime/engine/enginetest"
 	"slipway.dev/slipway/runtime/mounts"
+	"slipway.dev/slipway/runtime/scratch"
 )
 
 // What pods do that want to harm their node, or others on it.
@@ -143,6 +147,33 @@ func TestWhoFillsTheFilesThatItIsGivenIsEvicted(t *testing.T) {
 	l.until("huge", "restarted", func(p *corev1.Pod) bool { return waits(p, "CrashLoopBackOff") })
 	if got := l.logs("huge", "main", corev1.PodLogOptions{}); got != "small\n" {
 		t.Errorf("it saw %q", got)
+	}
+}
+
+// A volume that an image asks for is made by the engine, where nobody looks for it.
+func TestWhoFillsAVolumeOfItsImageIsEvicted(t *testing.T) {
+	t.Parallel()
+	docker := enginetest.Client(t)
+	files, err := scratch.Busybox()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, config := "slipway-test/volume:"+rand.Text(), scratch.BusyboxConfig
+	config.Volumes, config.Labels = map[string]struct{}{"/data": {}}, map[string]string{"slipway.dev/test": ref}
+	if _, err := scratch.Load(t.Context(), docker, ref, files, config); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := docker.ImageRemove(context.Background(), ref, image.RemoveOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	l := newLabOn(t, docker) // It is cleared before the image is.
+	c := sh("dd if=/dev/zero of=/data/big bs=1M count=2; " + forever)
+	c.Image, c.Resources.Limits = ref, corev1.ResourceList{corev1.ResourceEphemeralStorage: resource.MustParse("1Mi")}
+	l.pod("volume", corev1.PodSpec{Containers: []corev1.Container{c}})
+	if s := l.until("volume", "evicted", phase(corev1.PodFailed)).Status; s.Reason != "Evicted" {
+		t.Errorf("%s: %s", s.Reason, s.Message)
 	}
 }
 

@@ -109,7 +109,7 @@ func (l *lab) clear() {
 	for clean := 0; clean < 3; clean++ {
 		for _, c := range l.containers() {
 			clean = 0
-			if err := l.docker.ContainerRemove(context.Background(), c.ID, container.RemoveOptions{Force: true}); err != nil {
+			if err := l.docker.ContainerRemove(context.Background(), c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
 				l.t.Log(err)
 			}
 		}

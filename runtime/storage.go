@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/mount"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -157,7 +158,8 @@ func (a *Agent) written(ctx context.Context, pod *corev1.Pod) (w written, err er
 	return w, nil
 }
 
-// layer is what a container wrote into its own file system and its log, in bytes.
+// layer is what a container wrote into its own file system, into the volumes that its image
+// asks for, and into its log, in bytes.
 func (a *Agent) layer(ctx context.Context, id string) (n int64, err error) {
 	i, _, err := a.Docker.ContainerInspectWithRaw(ctx, id, true)
 	if err != nil {
@@ -165,6 +167,15 @@ func (a *Agent) layer(ctx context.Context, id string) (n int64, err error) {
 	}
 	if log, err := os.Stat(i.LogPath); err == nil {
 		n = log.Size()
+	}
+	for _, m := range i.Mounts {
+		if m.Type == mount.TypeVolume {
+			of, err := size(m.Source)
+			if err != nil {
+				return 0, err
+			}
+			n += of.bytes
+		}
 	}
 	if i.SizeRw != nil && *i.SizeRw >= 0 {
 		return n + *i.SizeRw, nil

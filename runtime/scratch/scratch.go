@@ -40,6 +40,7 @@ type Config struct {
 	WorkingDir   string              `json:",omitempty"`
 	User         string              `json:",omitempty"`
 	ExposedPorts map[string]struct{} `json:",omitempty"`
+	Volumes      map[string]struct{} `json:",omitempty"`
 	Labels       map[string]string   `json:",omitempty"`
 }
 

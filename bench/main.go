@@ -182,6 +182,7 @@ var scenarios = []Scenario{
 	{"memory", memoryPerObject},
 	{"watch", watchFanOut},
 	{"schedule", schedulePods},
+	{"pods", pods},
 	{"git", gitFetchAndTree},
 	{"100000", hundredThousand},
 }

@@ -24,6 +24,7 @@ func child(ctx context.Context, args []string, out io.Writer) error {
 		"jsonnet": jsonnetChild,
 		"memory":  memoryChild,
 		"etcd":    etcdChild,
+		"agent":   agentChild,
 	}
 	do := parts[args[0]]
 	if do == nil {

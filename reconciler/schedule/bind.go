@@ -40,7 +40,8 @@ func (s *scheduler) carryOut(ctx context.Context, batch []*binding) error {
 	}
 	err := s.refuse(ctx, last.pod, last.why)
 	if apierrors.IsConflict(err) {
-		err = nil // The pod has changed, and its event brings it back where that matters.
+		s.overtaken(last)
+		err = nil
 	}
 	return errors.Join(failed, err)
 }
@@ -67,6 +68,21 @@ func (s *scheduler) bind(ctx context.Context, batch []*binding) error {
 		failed = append(failed, s.settle(b, pod, err))
 	}
 	return errors.Join(failed...)
+}
+
+// overtaken brings a pod back that has changed since it was refused: what it was to be told is not written.
+func (s *scheduler) overtaken(b *binding) {
+	q := s.world.queue
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	switch p := q.all[b.pod.UID]; {
+	case p != b.pending:
+	case version(p.pod.ResourceVersion) > version(b.pod.ResourceVersion):
+		q.ready(p)
+	default:
+		// The event of what came in between is on its way.
+		p.stale = true
+	}
 }
 
 // The pauses between tries of a write of which it is not known whether it took place.

@@ -51,7 +51,7 @@ type pending struct {
 	// cause is why it waits; 0: it does not.
 	cause why
 	since time.Time
-	// stale: its binding failed because it has changed; its next event brings it back.
+	// stale: a write about it failed because it has changed; its next event brings it back.
 	stale bool
 	// alike is the refusal of a pod that asks for just the same; nil: not known.
 	alike *refusal

@@ -239,3 +239,27 @@ func TestAPoisonousPodTakesNoneAlong(t *testing.T) {
 		t.Errorf("got %d bindings, %d pods are booked", len(batch), len(w.pods))
 	}
 }
+
+// TestARefusalThatIsOvertakenIsToldAgain: the pod's status was written meanwhile, which would not bring it back
+// by itself.
+func TestARefusalThatIsOvertakenIsToldAgain(t *testing.T) {
+	t.Parallel()
+	for _, early := range []bool{true, false} {
+		w := worldOf(node(t, "a", "{spec: {unschedulable: true}}"))
+		s := &scheduler{Deps: Deps{Clock: time.Now}, world: w}
+		old, newer := pod(t, "p", "", ""), pod(t, "p", "", "{status: {phase: Pending}}")
+		old.ResourceVersion, newer.ResourceVersion = "2", "3"
+		w.followers[0].Saw(watch.Added, old)
+		batch, _ := s.next()
+		if early {
+			w.followers[0].Saw(watch.Modified, newer)
+		}
+		s.overtaken(batch[0])
+		if !early {
+			w.followers[0].Saw(watch.Modified, newer)
+		}
+		if batch, _ = s.next(); len(batch) != 1 || batch[0].pod != newer {
+			t.Errorf("event first %t: %d decisions", early, len(batch))
+		}
+	}
+}

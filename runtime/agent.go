@@ -130,11 +130,8 @@ type memory struct {
 	address  netip.Addr
 }
 
-// New makes an agent. Both [Agent.Run] and the [Agent.Controllers] have to run.
-func New(o Options) (*Agent, error) {
-	if o.Node == "" || o.Client == nil || o.Docker == nil || o.Dir == "" {
-		return nil, errors.New("runtime: Node, Client, Docker and Dir are needed")
-	}
+// fill sets what is left open.
+func (o *Options) fill() {
 	if o.Instance == "" {
 		o.Instance = o.Node
 	}
@@ -178,12 +175,21 @@ func New(o Options) (*Agent, error) {
 	if !o.HostIP.IsValid() {
 		o.HostIP = outboundAddress()
 	}
+}
+
+// New makes an agent. Both [Agent.Run] and the [Agent.Controllers] have to run.
+func New(o Options) (*Agent, error) {
+	if o.Node == "" || o.Client == nil || o.Docker == nil || o.Dir == "" {
+		return nil, errors.New("runtime: Node, Client, Docker and Dir are needed")
+	}
+	o.fill()
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("runtime: %w", err)
 	}
 	a := &Agent{Options: o, files: files{filepath.Join(dir, "pods")}, ledger: ledger{dir: filepath.Join(dir, "images")},
-		starting: semaphore.NewWeighted(int64(o.Starts)), pulling: semaphore.NewWeighted(pullsAtOnce), wakes: make(chan loop.Key), litter: litter{wake: make(chan struct{}, 1)}, pool: newPool(), memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
+		starting: semaphore.NewWeighted(int64(o.Starts)), pulling: semaphore.NewWeighted(pullsAtOnce), wakes: make(chan loop.Key),
+		litter: litter{wake: make(chan struct{}, 1)}, pool: newPool(), memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	if err := os.MkdirAll(a.files.root, 0o700); err != nil {
 		return nil, fmt.Errorf("runtime: %w", err)

@@ -49,6 +49,7 @@ func nodeTokenCommand() *cobra.Command {
 
 func nodeJoinCommand() *cobra.Command {
 	var c node.Config
+	var sandboxes func() *int
 	var s remote.Settings
 	var token string
 	var again, verbose bool
@@ -63,10 +64,12 @@ func nodeJoinCommand() *cobra.Command {
 			if token == "" {
 				token = os.Getenv("SLIPWAY_TOKEN")
 			}
+			c.Sandboxes = sandboxes()
 			return node.Join(cmd.Context(), c, s, token, again)
 		},
 	}
 	nodeFlags(cmd, &c, &verbose)
+	sandboxes = sandboxesFlag(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&s.Servers, "server", nil, "where a server's node API is; several are tried in this order (required)")
 	f.StringVar(&token, "token", "", "what `slipway node token` prints on the server's host (environment: SLIPWAY_TOKEN)")
@@ -82,6 +85,7 @@ func nodeJoinCommand() *cobra.Command {
 
 func nodeRunCommand() *cobra.Command {
 	var c node.Config
+	var sandboxes func() *int
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -89,10 +93,12 @@ func nodeRunCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.Log = logger(verbose)
+			c.Sandboxes = sandboxes()
 			return node.Run(cmd.Context(), c)
 		},
 	}
 	nodeFlags(cmd, &c, &verbose)
+	sandboxes = sandboxesFlag(cmd)
 	return cmd
 }
 
@@ -124,6 +130,17 @@ func nodeRemoveCommand() *cobra.Command {
 	}
 	dataDirFlag(cmd, &dir)
 	return cmd
+}
+
+// sandboxesFlag returns what was said, when the flags are read; nil: nothing.
+func sandboxesFlag(cmd *cobra.Command) func() *int {
+	n := cmd.Flags().Int("sandboxes", 0, "how many sandboxes are kept ready, so that pods start sooner; 0: none (default: as before, else 2)")
+	return func() *int {
+		if !cmd.Flags().Changed("sandboxes") {
+			return nil
+		}
+		return n
+	}
 }
 
 func nodeFlags(cmd *cobra.Command, c *node.Config, verbose *bool) {

@@ -46,7 +46,7 @@ func (h *Host) StartServer(ctx context.Context) error {
 		return err
 	}
 	args := append([]string{"up", "--data-dir", h.DataDir(), "--node", h.Name, "--listen", netip.AddrPortFrom(h.Address, apiPort).String(),
-		"--node-listen", netip.AddrPortFrom(h.Address, nodePort).String()}, h.lab.Up...)
+		"--node-listen", netip.AddrPortFrom(h.Address, nodePort).String(), "--sandboxes", "0"}, h.lab.Up...)
 	if err := h.launch(Server, h.lab.Program, args...); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (h *Host) join(servers []*Host, token string) error {
 	for _, s := range servers {
 		urls = append(urls, "https://"+netip.AddrPortFrom(s.Address, nodePort).String())
 	}
-	return h.launch(Agent, h.lab.Program, "node", "join", "--server", strings.Join(urls, ","), "--token", token,
+	return h.launch(Agent, h.lab.Program, "node", "join", "--sandboxes", "0", "--server", strings.Join(urls, ","), "--token", token,
 		"--node", h.Name, "--address", h.Address.String(), "--data-dir", h.DataDir())
 }
 

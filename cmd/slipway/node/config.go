@@ -24,6 +24,8 @@ type Config struct {
 	Name string
 	// Listen is where the node answers servers; empty: the address of before, else DefaultListen.
 	Listen string
+	// Sandboxes is how many sandboxes are kept ready for pods to come, 0: none; nil: as before, else as the agent has it.
+	Sandboxes *int
 	// NoRegistry leaves the registry's loopback address alone: it is served on this host already.
 	NoRegistry bool
 	Log        *slog.Logger
@@ -34,6 +36,7 @@ type local struct {
 	Name       string `json:"name"`
 	Listen     string `json:"listen"`
 	NoRegistry bool   `json:"noRegistry,omitempty"`
+	Sandboxes  *int   `json:"sandboxes,omitempty"`
 }
 
 const localFile = "local.json"
@@ -62,7 +65,10 @@ func (c *Config) remember() error {
 	}
 	c.NoRegistry = c.NoRegistry || was.NoRegistry
 	c.Listen = cmp.Or(c.Listen, was.Listen, DefaultListen)
-	if data, err = json.Marshal(local{c.Name, c.Listen, c.NoRegistry}); err != nil {
+	if c.Sandboxes == nil {
+		c.Sandboxes = was.Sandboxes
+	}
+	if data, err = json.Marshal(local{c.Name, c.Listen, c.NoRegistry, c.Sandboxes}); err != nil {
 		return err
 	}
 	return os.WriteFile(c.dir(localFile), append(data, '\n'), 0o600)

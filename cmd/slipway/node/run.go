@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,12 +150,20 @@ func (r *running) openParts(ctx context.Context, docker engine.Docker) error {
 	}
 	r.agent, err = runtime.New(runtime.Options{
 		Node: s.Name, Instance: datadir.Instance(r.DataDir), Client: r.mirror, Docker: docker, Network: r.network,
-		Dir: r.dir("pods"), HostIP: host, Log: r.Log, Recorder: events,
+		Dir: r.dir("pods"), HostIP: host, Log: r.Log, Recorder: events, Sandboxes: r.sandboxes(),
 	})
 	if err != nil {
 		return errors.Join(err, r.network.Close())
 	}
 	return nil
+}
+
+// sandboxes is what the agent is told: 0 is its default, and none is less.
+func (r *running) sandboxes() int {
+	if r.Sandboxes == nil {
+		return 0
+	}
+	return cmp.Or(*r.Sandboxes, -1)
 }
 
 func (r *running) networkOptions() (network.Options, error) {

@@ -60,6 +60,8 @@ type Config struct {
 	Node, Name                     string
 	ClusterNetwork, ServiceNetwork string
 	FlatNetwork                    bool
+	// Sandboxes is how many sandboxes are kept ready for pods to come; 0: none.
+	Sandboxes int
 	// ExternalNetworks are those that services' externalIPs may be from; IngressNetwork is
 	// that of services of type LoadBalancer. Empty: none.
 	ExternalNetworks []string

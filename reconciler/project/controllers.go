@@ -31,7 +31,7 @@ type Deps struct {
 	Workers int
 }
 
-// Controllers are the three controllers of this package.
+// Controllers are the four controllers of this package.
 func Controllers(d Deps) []loop.Controller {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
@@ -55,6 +55,7 @@ func Controllers(d Deps) []loop.Controller {
 		},
 		{Name: "garbage", Watches: watches(anyKind, g.owned.keys), Workers: d.Workers, Reconcile: settled(g.reconcile)},
 		{Name: "content", Watches: watches(content, namespaceOf), Workers: 1, Reconcile: settled(contents{d}.reconcile)},
+		{Name: "ended", Watches: []loop.Watch{{List: &corev1.PodList{}, Keys: ended{d}.keys}}, Workers: 1, Reconcile: settled(ended{d}.reconcile)},
 	}
 }
 

@@ -105,7 +105,23 @@ func (c *compiler) isHere(address string) bool {
 func (c *compiler) guards() {
 	links := c.f.Links + "+"
 	refuse := []string{fmt.Sprintf("-d %s %s", c.f.Service, resetTCP), fmt.Sprintf("-d %s %s", c.f.Service, unreached)}
-	guard := append([]string{}, refuse...)
+	// What every packet passes comes first; what follows is about those that open a connection.
+	var guard []string
+	if !c.f.Flat && c.f.Overlay != "" {
+		guard = append(guard, fmt.Sprintf("-i %s %s", c.f.Overlay, c.jump("arrived")))
+	}
+	if !c.f.Flat {
+		guard = append(guard, fmt.Sprintf("-s %s -d %[1]s %s", c.f.Cluster, c.jump("isolate")))
+	}
+	guard = append(guard, opened+" -j RETURN")
+	if c.f.Overlay != "" {
+		c.add("filter", "peers", "", c.each(rules.Peers, "-s %s -j RETURN", "-j DROP")...)
+		// Pods and whoever else is forwarded by this node may not make up packets of the overlay.
+		for _, e := range c.sets[rules.Peers] {
+			guard = append(guard, fmt.Sprintf("-d %s -p udp -m udp --dport %d %s", e.key[0], c.f.OverlayPort, prohibited))
+		}
+	}
+	guard = append(guard, refuse...)
 	for _, e := range c.sets[rules.Refused] {
 		if e.key[1] == "tcp" {
 			guard = append(guard, fmt.Sprintf("-d %s -p tcp -m tcp --dport %s -j REJECT --reject-with tcp-reset", e.key[0], e.key[2]))
@@ -113,23 +129,9 @@ func (c *compiler) guards() {
 			guard = append(guard, fmt.Sprintf("-d %s -p %s -m %[2]s --dport %s %s", e.key[0], e.key[1], e.key[2], unreached))
 		}
 	}
-	if c.f.Overlay != "" {
-		c.add("filter", "peers", "", c.each(rules.Peers, "-s %s -j RETURN", "-j DROP")...)
-		// Pods and whoever else is forwarded by this node may not make up packets of the overlay.
-		for _, e := range c.sets[rules.Peers] {
-			guard = append(guard, fmt.Sprintf("-d %s -p udp -m udp --dport %d %s", e.key[0], c.f.OverlayPort, prohibited))
-		}
-		if !c.f.Flat {
-			guard = append(guard, fmt.Sprintf("-i %s %s", c.f.Overlay, c.jump("arrived")))
-		}
-	}
-	if !c.f.Flat {
-		guard = append(guard, fmt.Sprintf("-s %s -d %[1]s %s", c.f.Cluster, c.jump("isolate")))
-	}
 	c.add("filter", "guard", "FORWARD", append(guard,
 		// Clouds tell a machine's own secrets at a link-local address: pods are not the machine.
 		fmt.Sprintf("-s %s -d 169.254.0.0/16 %s", c.f.Cluster, prohibited),
-		opened+" -j RETURN",
 		c.jump("ingress"), c.jump("egress"),
 		fmt.Sprintf("! -d %s %s", c.f.Cluster, c.jump("firewall")),
 		// What is not a pod reaches pods from the node itself only.

@@ -106,11 +106,24 @@ var loopback = netip.MustParsePrefix("127.0.0.0/8")
 // linkLocal addresses are of a machine's own link (RFC 3927).
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
+// forward keeps what every packet passes short: projects' networks, which may change while
+// connections are open. Everything else is about packets that open one.
 func (f Frame) forward() []rule {
-	out := append(f.refuseService(), join(isRefused(), isProtocol("tcp"), resetTCP()), join(isRefused(), refuse("port-unreachable")))
+	var out []rule
 	if !f.Flat {
+		if f.Overlay != "" {
+			out = append(out, join(fromExactly(f.Overlay), jump("arrived")))
+		}
 		out = append(out, join(from(f.Cluster), to(f.Cluster), jump("isolate")))
 	}
+	out = append(out, join(isEstablished(), verdictOf("return", expr.VerdictReturn)))
+	if f.Overlay != "" {
+		// Pods, containers and whoever else is forwarded by this node may not make up packets of
+		// the overlay: they would have the node's address when they arrive.
+		out = append(out, join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetDestination, false), refuse("admin-prohibited")))
+	}
+	out = append(out, f.refuseService()...)
+	out = append(out, join(isRefused(), isProtocol("tcp"), resetTCP()), join(isRefused(), refuse("port-unreachable")))
 	// Clouds tell a machine's own secrets at a link-local address: pods are not the machine.
 	out = append(out, join(from(f.Cluster), to(linkLocal), refuse("admin-prohibited")))
 	out = append(out, f.police()...)
@@ -118,18 +131,18 @@ func (f Frame) forward() []rule {
 	return append(out, join(notFrom(f.Cluster), to(f.Subnet), isNew(), notTranslated(), refuse("admin-prohibited")))
 }
 
-// isolate lets a packet pass where either side's virtual network is 0 or both are
-// equal. The mark is used as a register: packets between pods are nobody else's.
+// isolate lets a packet pass where both sides' virtual networks are equal or either is 0, the
+// usual case first. The mark is used as a register: packets between pods are nobody else's.
 func (f Frame) isolate() []rule {
 	if f.Flat {
 		return nil
 	}
 	return []rule{
-		setMark(0),
-		join(isMember(), verdictOf("return", expr.VerdictReturn)),
 		setMark(unknownNetid),
 		markOfSource(),
+		join(isMember(), verdictOf("return", expr.VerdictReturn)),
 		join(isMark(0), verdictOf("return", expr.VerdictReturn)),
+		setMark(0),
 		join(isMember(), verdictOf("return", expr.VerdictReturn)),
 		refuse("admin-prohibited"),
 	}

@@ -70,20 +70,15 @@ func (f Frame) overlay() []chain {
 		// What claims to be of our overlay but comes from none of the nodes.
 		{name: "overlay-input", kind: kind, hook: nftables.ChainHookInput, priority: early, rules: []rule{join(f.isOurs(), peer(offsetSource, true), drop)}},
 	}
-	// Pods, containers and whoever else is forwarded by this node may not make up packets of
-	// the overlay: they would have the node's address when they arrive.
-	forward := []rule{join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetDestination, false), refuse("admin-prohibited"))}
 	if !f.Flat {
-		forward = append(forward, join(fromExactly(f.Overlay), jump("arrived")))
 		out = append(out,
 			chain{name: "arrived", rules: []rule{join(isMark(0), pass), join(admitsAll(), pass), join(admits(), pass), refuse("admin-prohibited")}},
 			// After the translation of sources, so that what a node speaks for is its own.
 			chain{name: "carry", kind: kind, hook: nftables.ChainHookPostrouting, priority: nftables.ChainPriorityRef(*nftables.ChainPriorityNATSource + 50), rules: []rule{
-				join(toLink(f.Overlay), setMark(unknownGroup)),
-				join(toLink(f.Overlay), markToCarry()),
+				join(toLink(f.Overlay), setMark(unknownGroup), markToCarry()),
 			}})
 	}
-	return append(out, chain{name: "overlay-forward", kind: kind, hook: nftables.ChainHookForward, priority: early, rules: forward})
+	return out
 }
 
 // isOurs matches VXLAN packets of our identifier: port and, in the header behind UDP's (RFC 7348), the VNI.

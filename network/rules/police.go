@@ -17,8 +17,8 @@ func (d direction) peer() (word string, offset uint32) {
 	return "daddr", offsetDestination
 }
 
-// policies are the chains for packets to and from pods that policies restrict. What returns
-// is allowed. The mark is used as a register, and left empty, by what opens a connection.
+// policies are the chains for packets to and from pods that policies restrict, where they open
+// a connection. What returns is allowed. The mark is used as a register, and left empty, by what opens a connection.
 func (f Frame) policies() []chain {
 	var out []chain
 	pass := verdictOf("return", expr.VerdictReturn)
@@ -35,7 +35,6 @@ func (f Frame) policies() []chain {
 			refuse("admin-prohibited"),
 		}})
 		rules := []rule{
-			join(isEstablished(), pass),
 			// A pod may always reach itself, and nodes the pods: they are what looks after them.
 			join(isHairpin(), pass),
 		}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	corev1 "k8s.io/api/core/v1"
 
+	"slipway.dev/slipway/runtime/engine"
 	"slipway.dev/slipway/state/loop"
 )
 
@@ -95,6 +97,9 @@ func (a *Agent) openGateOf(ctx context.Context, key loop.Key, pod *corev1.Pod, i
 		return nil
 	}
 	dir := a.files.gate(key, pod.UID, c.Kind, c.Name, c.Attempt)
+	if came, err := comesToGate(ctx, a.Docker, id, dir, c.PID); err != nil || !came {
+		return err
+	}
 	failed, err := openGate(ctx, dir, c.PID, c.Program, hostname(pod))
 	if err == nil && failed != "" {
 		return gateError(failed)
@@ -103,6 +108,36 @@ func (a *Agent) openGateOf(ctx context.Context, key loop.Key, pod *corev1.Pod, i
 		return nil // It was stopped meanwhile.
 	}
 	return err
+}
+
+// gatePatience is how long a process may take from its start to its gate.
+const gatePatience = 10 * time.Second
+
+// comesToGate waits until the process of a container that was just started is at its gate: the
+// engine says that it has started it while it is still the engine's own. False: it has ended.
+func comesToGate(ctx context.Context, docker engine.Docker, id, dir string, pid int) (bool, error) {
+	began := time.Now()
+	for wait := time.Millisecond; !waitsAtGate(dir, pid); wait = min(2*wait, 100*time.Millisecond) {
+		i, err := docker.ContainerInspect(ctx, id)
+		if errdefs.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if c := observed(i); c.State != Running || c.PID != pid {
+			return false, nil
+		}
+		if time.Since(began) > gatePatience {
+			return false, fmt.Errorf("container %.12s has not come to its gate in %s", id, gatePatience)
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+	return true, nil
 }
 
 // letGo opens the gate of a container that an agent before this one left waiting.

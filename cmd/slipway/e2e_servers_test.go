@@ -70,39 +70,39 @@ func kill(t testing.TB, cmd *exec.Cmd, ended chan error) {
 	<-ended
 }
 
-func startEtcd(t testing.TB, dir, host string) string {
-	t.Helper()
-	listen := url.URL{Scheme: "http", Host: fmt.Sprintf("%s:%d", host, freePort(t))}
-	cfg := embed.NewConfig()
-	cfg.Dir, cfg.LogLevel, cfg.UnsafeNoFsync = filepath.Join(dir, "etcd"), "fatal", true
-	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{listen}, []url.URL{listen}
-	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = nil, []url.URL{{Scheme: "http", Host: "127.0.0.1:1"}}
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	etcd, err := embed.StartEtcd(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(etcd.Close)
-	<-etcd.Server.ReadyNotify()
-	return listen.String()
+// etcd is one that servers share, which may go away and come back with what it had.
+type etcd struct {
+	t      testing.TB
+	dir    string
+	listen url.URL
+	*embed.Etcd
 }
 
-// TestTwoServers: of several servers on one etcd one leads, and when it is killed another takes over, the one
-// that was killed comes back behind it.
-func TestTwoServers(t *testing.T) {
-	dir := shortDir(t)
-	g := newGuest(t, dir)
-	etcd := startEtcd(t, dir, g.ours)
-	object := "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: page\ndata:\n  title: "
-	repo := newRepository(t, filepath.Join(dir, "config"), map[string]string{"projects/hello/page.yaml": object + "One\n"})
+func newEtcd(t testing.TB, dir, host string) *etcd {
+	t.Helper()
+	e := &etcd{t: t, dir: filepath.Join(dir, "etcd"), listen: url.URL{Scheme: "http", Host: fmt.Sprintf("%s:%d", host, freePort(t))}}
+	e.start()
+	t.Cleanup(func() { e.Close() })
+	return e
+}
 
-	u := newUp(t)
-	shared := []string{"--repo", fileURL(repo.dir), "--etcd", etcd}
-	u.args = append(u.args, append(shared, "--node", "first")...)
-	u.start()
-	const title = "get configmap page -n hello -o jsonpath={.data.title}"
-	u.says(title, "One")
+func (e *etcd) start() {
+	e.t.Helper()
+	cfg := embed.NewConfig()
+	cfg.Dir, cfg.LogLevel, cfg.UnsafeNoFsync = e.dir, "fatal", true
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{e.listen}, []url.URL{e.listen}
+	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = nil, []url.URL{{Scheme: "http", Host: "127.0.0.1:1"}}
+	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	var err error
+	if e.Etcd, err = embed.StartEtcd(cfg); err != nil {
+		e.t.Fatal(err)
+	}
+	<-e.Server.ReadyNotify()
+}
 
+// newStandby is a second server beside the first, on a guest.
+func newStandby(t testing.TB, u *upped, g *guest, dir string, shared []string) *standby {
+	t.Helper()
 	s := &standby{guest: g}
 	s.dataDir = filepath.Join(dir, "second")
 	sealed, err := os.ReadFile(filepath.Join(u.dataDir, "state", "seal.key"))
@@ -112,36 +112,89 @@ func TestTwoServers(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(filepath.Join(s.dataDir, "state"), 0o700), os.WriteFile(filepath.Join(s.dataDir, "state", "seal.key"), sealed, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	s.args = append([]string{"up", "--data-dir", s.dataDir, "--node", "second", "--name", g.name}, shared...)
+	s.args = append([]string{"up", "--data-dir", s.dataDir, "--node", "second", "--name", g.name, "--registry", u.registry, "--node-listen", ":7082"}, shared...)
 	for i, arg := range u.args {
 		if arg == "--cluster-network" || arg == "--service-network" {
 			s.args = append(s.args, arg, u.args[i+1])
 		}
 	}
+	return s
+}
+
+// down ends the second server and takes away what it made.
+func (s *standby) down() {
+	s.t.Helper()
+	if s.cmd.ProcessState == nil {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		<-s.done
+	}
+	down := s.inside(program(s.t), "down", "--data-dir", s.dataDir)
+	down.Env = append(os.Environ(), s.environment()...)
+	if out, err := down.CombinedOutput(); err != nil {
+		s.t.Errorf("slipway down on the second server: %v\n%s", err, out)
+	}
+}
+
+// TestTwoServers: of several servers on one etcd one leads; images and logs of one are had from the other;
+// without etcd both go on with what they run; and when the one that leads is killed another takes
+// over, the one that was killed comes back behind it.
+func TestTwoServers(t *testing.T) {
+	dir := shortDir(t)
+	g := newGuest(t, dir)
+	etcd := newEtcd(t, dir, g.ours)
+	titled := func(text string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: title\ndata:\n  title: " + text + "\n"
+	}
+	repo := newRepository(t, filepath.Join(dir, "config"), map[string]string{
+		"projects/hello/title.yaml":  titled("One"),
+		"projects/hello/stream.yaml": "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata:\n  name: web\n",
+	})
+
+	u := newUp(t)
+	shared := []string{"--repo", fileURL(repo.dir), "--etcd", etcd.listen.String()}
+	u.args = append(u.args, append(shared, "--node", "first", "--node-listen", g.ours+":7082")...)
+	u.start()
+	const title = "get configmap title -n hello -o jsonpath={.data.title}"
+	u.says(title, "One")
+
+	s := newStandby(t, u, g, dir, shared)
 	s.up()
-	defer func() {
-		if s.cmd.ProcessState == nil {
-			_ = s.cmd.Process.Signal(syscall.SIGTERM)
-			<-s.done
-		}
-		down := s.inside(program(t), "down", "--data-dir", s.dataDir)
-		down.Env = append(os.Environ(), s.environment()...)
-		if out, err := down.CombinedOutput(); err != nil {
-			t.Errorf("slipway down on the second server: %v\n%s", err, out)
-		}
-	}()
+	defer s.down()
 	s.says("get nodes", "first", "second", "Ready")
 	s.says(title, "One")
+	u.says("get node second -o jsonpath={.metadata.annotations}", "https://"+g.address+":7082")
+
+	u.fills(t, "/hello/web:v1")
+	repo.commit(map[string]string{"projects/hello/web.yaml": onGuest(u)})
+	u.hook()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(u.runs("get", "pods,is,dc,events", "-A", "-o", "wide"), s.log)
+		}
+	})
+	running := g.runsPods(2, nil)
+	u.says("logs dc/web -n hello", "serving\n")
+	u.says("top pods -n hello", "web-1-")
+	u.says("top nodes", "first", "second")
+	u.serves("web-hello.localhost", "Hello from Slipway")
+
+	etcd.Close()
+	g.serves("without etcd", running, "Hello from Slipway")
+	u.serves("web-hello.localhost", "Hello from Slipway")
+	g.killOne(running)
+	etcd.start()
+	repo.commit(map[string]string{"projects/hello/title.yaml": titled("Two")})
+	s.says(title, "Two")
 
 	kill(t, u.cmd, u.ended)
 	began := time.Now()
-	repo.commit(map[string]string{"projects/hello/page.yaml": object + "Two\n"})
-	s.says(title, "Two")
+	repo.commit(map[string]string{"projects/hello/title.yaml": titled("Three")})
+	s.says(title, "Three")
 	t.Logf("taken over after %s", time.Since(began))
 
 	u.start()
-	u.says(title, "Two")
-	kill(t, s.cmd, s.done)
-	repo.commit(map[string]string{"projects/hello/page.yaml": object + "Three\n"})
 	u.says(title, "Three")
+	kill(t, s.cmd, s.done)
+	repo.commit(map[string]string{"projects/hello/title.yaml": titled("Four")})
+	u.says(title, "Four")
 }

@@ -28,11 +28,19 @@ A node needs nothing but a Docker Engine and a way to the server's --node-listen
 func nodeTokenCommand() *cobra.Command {
 	var dir string
 	var ttl time.Duration
+	var revoke bool
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "On a server's host: make a token that nodes join with",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if revoke {
+				n, err := server.RevokeNodeTokens(cmd.Context(), dir)
+				if err == nil {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%d tokens have ended.\n", n)
+				}
+				return err
+			}
 			token, url, err := server.NodeToken(cmd.Context(), dir, ttl)
 			if err != nil {
 				return err
@@ -43,6 +51,7 @@ func nodeTokenCommand() *cobra.Command {
 		},
 	}
 	dataDirFlag(cmd, &dir)
+	cmd.Flags().BoolVar(&revoke, "revoke", false, "make none, and end all that were made")
 	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long nodes may join with it, at most 720h")
 	return cmd
 }
@@ -78,6 +87,7 @@ func nodeJoinCommand() *cobra.Command {
 	f.StringVar(&c.Listen, "listen", "", "address that servers ask this node at, for logs and metrics (default: "+node.DefaultListen+")")
 	f.BoolVar(&again, "again", false, "join anew although this host has joined: for a certificate that ended too long ago")
 	f.StringVar(&c.Name, "name", "", "name of this node's links, tables and chains; at most 7 letters (default: slipway)")
+	f.StringVar(&c.PacketFilter, "packet-filter", "", "what makes service rules and isolation here: nftables, iptables or iptables-legacy (default: nftables where the kernel has it)")
 	f.BoolVar(&c.NoRegistry, "no-registry", false, "leave the registry's loopback address alone: a server on this same host serves it")
 	_ = cmd.MarkFlagRequired("server")
 	return cmd

@@ -2,6 +2,7 @@ package nodeapi_test
 
 import (
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func TestJoinGivesANodeItsName(t *testing.T) {
 	}
 	var node corev1.Node
 	s.must(s.state.Get(t.Context(), client.ObjectKey{Name: "n1"}, &node))
-	if node.Annotations[api.NodeAddress] != "192.0.2.7" || node.Labels[corev1.LabelHostname] != "n1" || node.Spec.PodCIDR != "" {
+	if node.Annotations[api.NodeAddress] != "192.0.2.7" || node.Labels[corev1.LabelHostname] != "n1" || node.Labels[corev1.LabelArchStable] != runtime.GOARCH || node.Spec.PodCIDR != "" {
 		t.Errorf("the Node is %+v", node.ObjectMeta)
 	}
 	c, err := remote.NewClient(remote.Dial(i, slog.New(slog.DiscardHandler)))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,11 +38,7 @@ func createNode(ctx context.Context, s *Server, r request, o client.Object) erro
 	if err := s.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
 		return err
 	}
-	bare := bareNode(r.name, string(secret.Data[keyAddress]))
-	if arch := node.Labels[corev1.LabelArchStable]; slices.Contains([]string{"amd64", "arm64", "arm", "386", "riscv64", "ppc64le", "s390x"}, arch) {
-		bare.Labels[corev1.LabelArchStable] = arch
-	}
-	*node = *bare
+	*node = *bareNode(r.name, string(secret.Data[keyAddress]), node.Labels[corev1.LabelArchStable])
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -212,7 +213,7 @@ func (s *Server) admit(c *gin.Context, name, key string, ask nodecert.Ask) (*nod
 	if err := s.register(ctx, secret, joined, key, at); err != nil {
 		return nil, err
 	}
-	if err := s.ensureNode(ctx, name, at); err != nil {
+	if err := s.ensureNode(ctx, name, at, ask.Architecture); err != nil {
 		return nil, err
 	}
 	s.Log.Info("a node has a certificate", "node", name, "from", c.Request.RemoteAddr, "joined", !joined)
@@ -296,11 +297,11 @@ func (s *Server) register(ctx context.Context, secret *corev1.Secret, joined boo
 
 // ensureNode makes the Node of a node that joins. What steers pods and addresses to it is not the
 // node's to say: labels and taints are set on the server's side, and so is the subnet.
-func (s *Server) ensureNode(ctx context.Context, name, address string) error {
+func (s *Server) ensureNode(ctx context.Context, name, address, architecture string) error {
 	node := &corev1.Node{}
 	err := s.Client.Get(ctx, client.ObjectKey{Name: name}, node)
 	if apierrors.IsNotFound(err) {
-		return s.Client.Create(ctx, bareNode(name, address))
+		return s.Client.Create(ctx, bareNode(name, address, architecture))
 	}
 	if err != nil || node.Annotations[api.NodeAddress] == address {
 		return err
@@ -310,11 +311,18 @@ func (s *Server) ensureNode(ctx context.Context, name, address string) error {
 	return s.Client.Patch(ctx, node, client.MergeFrom(before))
 }
 
+// architectures are those that a node may say it has.
+var architectures = []string{"amd64", "arm64", "arm", "386", "riscv64", "ppc64le", "s390x", "loong64"}
+
 // bareNode is a Node as it begins. Builds stay on the servers' hosts, which have the sources and may
 // push.
-func bareNode(name, address string) *corev1.Node {
-	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+func bareNode(name, address, architecture string) *corev1.Node {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
 		Name: name, Annotations: map[string]string{api.NodeAddress: address, api.NodeBuilds: "false"},
 		Labels: map[string]string{corev1.LabelHostname: name, corev1.LabelOSStable: "linux"},
 	}}
+	if slices.Contains(architectures, architecture) {
+		n.Labels[corev1.LabelArchStable] = architecture
+	}
+	return n
 }

@@ -11,6 +11,8 @@ type Ask struct {
 	Request string `json:"request"`
 	// Address is where other nodes and servers reach the node's host; empty: where the server sees it.
 	Address string `json:"address,omitempty"`
+	// Architecture of the host, as Go calls it.
+	Architecture string `json:"architecture,omitempty"`
 }
 
 // Answer is what a node gets.

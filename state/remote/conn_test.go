@@ -167,6 +167,11 @@ func TestAMirrorInMemory(t *testing.T) {
 	sees(t, m, "a", "")
 	setPhase(t, m, "a", corev1.PodRunning)
 	sees(t, m, "a", corev1.PodRunning)
+	var all corev1.PodList
+	must(t, m.List(ctx, &all))
+	if len(all.Items) != 1 {
+		t.Errorf("it lists %d pods", len(all.Items))
+	}
 	if files, err := filepath.Glob("*.json"); err != nil || len(files) > 0 {
 		t.Error(fmt.Sprint("left on disk: ", files, err))
 	}

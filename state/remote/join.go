@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -86,7 +87,7 @@ func ask(ctx context.Context, c *http.Client, s Settings, key *ecdsa.PrivateKey,
 	if err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(nodecert.Ask{Token: token, Request: string(request), Address: s.Address})
+	body, err := json.Marshal(nodecert.Ask{Token: token, Request: string(request), Address: s.Address, Architecture: runtime.GOARCH})
 	if err != nil {
 		return nil, err
 	}

@@ -14,10 +14,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/state/nodecert"
@@ -192,6 +194,11 @@ func (m *Mirror) session(ctx context.Context, s *shelf) error {
 	return nil
 }
 
+// kindOf is that of an object or of a list.
+func (m *Mirror) kindOf(o runtime.Object) (schema.GroupVersionKind, error) {
+	return apiutil.GVKForObject(o, m.Scheme())
+}
+
 // shelf is where a kind is mirrored; nil: it is not.
 func (m *Mirror) shelf(gvk schema.GroupVersionKind) *shelf {
 	if s := m.shelves[gvk.GroupKind()]; s != nil {
@@ -202,7 +209,7 @@ func (m *Mirror) shelf(gvk schema.GroupVersionKind) *shelf {
 
 // Get implements client.Reader.
 func (m *Mirror) Get(ctx context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
-	gvk, err := m.GroupVersionKindFor(into)
+	gvk, err := m.kindOf(into)
 	if err != nil {
 		return err
 	}
@@ -270,7 +277,7 @@ func (m *Mirror) write(ctx context.Context, o client.Object, do func(context.Con
 	if err := do(ctx); err != nil {
 		return err
 	}
-	gvk, err := m.GroupVersionKindFor(o)
+	gvk, err := m.kindOf(o)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 
 // List implements client.Reader. The list's resourceVersion is the mirror's own, and good for Watch.
 func (m *Mirror) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	gvk, err := m.GroupVersionKindFor(list)
+	gvk, err := m.kindOf(list)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (m *Mirror) List(ctx context.Context, list client.ObjectList, opts ...clien
 // Watch implements client.WithWatch: from a revision of List's on, or with an Added event for all there is first. It
 // ends with 410 Expired where the revision is too long ago.
 func (m *Mirror) Watch(ctx context.Context, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
-	gvk, err := m.GroupVersionKindFor(list)
+	gvk, err := m.kindOf(list)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,8 @@ type Config struct {
 	Name string
 	// Listen is where the node answers servers; empty: the address of before, else DefaultListen.
 	Listen string
+	// PacketFilter is nftables, iptables or iptables-legacy; empty: that of before, else what the kernel has.
+	PacketFilter string
 	// Sandboxes is how many sandboxes are kept ready for pods to come, 0: none; nil: as before, else as the agent has it.
 	Sandboxes *int
 	// NoRegistry leaves the registry's loopback address alone: it is served on this host already.
@@ -33,10 +35,11 @@ type Config struct {
 
 // local is what only this host knows, beside the identity.
 type local struct {
-	Name       string `json:"name"`
-	Listen     string `json:"listen"`
-	NoRegistry bool   `json:"noRegistry,omitempty"`
-	Sandboxes  *int   `json:"sandboxes,omitempty"`
+	Name         string `json:"name"`
+	Listen       string `json:"listen"`
+	PacketFilter string `json:"packetFilter,omitempty"`
+	NoRegistry   bool   `json:"noRegistry,omitempty"`
+	Sandboxes    *int   `json:"sandboxes,omitempty"`
 }
 
 const localFile = "local.json"
@@ -65,10 +68,11 @@ func (c *Config) remember() error {
 	}
 	c.NoRegistry = c.NoRegistry || was.NoRegistry
 	c.Listen = cmp.Or(c.Listen, was.Listen, DefaultListen)
+	c.PacketFilter = cmp.Or(c.PacketFilter, was.PacketFilter)
 	if c.Sandboxes == nil {
 		c.Sandboxes = was.Sandboxes
 	}
-	if data, err = json.Marshal(local{c.Name, c.Listen, c.NoRegistry, c.Sandboxes}); err != nil {
+	if data, err = json.Marshal(local{c.Name, c.Listen, c.PacketFilter, c.NoRegistry, c.Sandboxes}); err != nil {
 		return err
 	}
 	return os.WriteFile(c.dir(localFile), append(data, '\n'), 0o600)
@@ -112,6 +116,9 @@ func Join(ctx context.Context, c Config, s remote.Settings, token string, again 
 	i, err := remote.Load(c.DataDir)
 	switch {
 	case err == nil && i.Settings().Name == s.Name && !again:
+		if was := i.Settings().Address; s.Address != "" && s.Address != was {
+			return fmt.Errorf("--address %s: this host joined with %q: say it with --again, and a token", s.Address, was)
+		}
 		if err := i.SetServers(s.Servers); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 
 	"slipway.dev/slipway/cmd/slipway/datadir"
 	"slipway.dev/slipway/network"
@@ -13,7 +14,7 @@ import (
 	"slipway.dev/slipway/state/remote"
 )
 
-// Leave takes away what the node made on this host: containers, links, rules. Its identity stays in the
+// Leave takes away what the node made on this host: containers, links, rules, and what it saw of live state. Its identity stays in the
 // data directory until somebody removes that, and servers go on knowing it until `slipway node
 // remove`.
 func Leave(ctx context.Context, c Config) error {
@@ -47,7 +48,11 @@ func Leave(ctx context.Context, c Config) error {
 	if netErr == nil {
 		netErr = driver.Down(ctx)
 	}
-	return errors.Join(err, netErr)
+	if err = errors.Join(err, netErr); err != nil {
+		return err
+	}
+	// Secrets of its pods are in what it has seen.
+	return os.RemoveAll(c.dir("seen"))
 }
 
 func emptyEngine(ctx context.Context, c *Config) error {

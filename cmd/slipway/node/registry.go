@@ -14,7 +14,7 @@ import (
 
 // listen takes the addresses that the node listens on.
 func (r *running) listen() (err error) {
-	if r.servers, err = net.Listen("tcp", r.Listen); err != nil {
+	if r.answers, err = net.Listen("tcp", r.Listen); err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	if err := r.listenRegistry(); err != nil {
@@ -25,7 +25,7 @@ func (r *running) listen() (err error) {
 }
 
 func (r *running) unlisten() {
-	for _, l := range []net.Listener{r.servers, r.registry} {
+	for _, l := range []net.Listener{r.answers, r.registry} {
 		if l != nil {
 			l.Close()
 		}

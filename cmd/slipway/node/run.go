@@ -10,6 +10,10 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/cmd/slipway/datadir"
 	"slipway.dev/slipway/network"
 	"slipway.dev/slipway/runtime"
@@ -29,8 +33,8 @@ type running struct {
 	agent    *runtime.Agent
 	docker   engine.Docker
 	registry net.Listener
-	// servers is where servers may ask.
-	servers net.Listener
+	// answers is where servers may ask.
+	answers net.Listener
 }
 
 // run runs the node until ctx ends, and leaves containers, links and rules as they are.
@@ -65,7 +69,7 @@ func run(ctx context.Context, c *Config, i *remote.Identity) error {
 	parts := map[string]func(context.Context) error{
 		"agent": r.agent.Run, "answers": r.answer,
 		"loops": func(ctx context.Context) error {
-			loop.Run(ctx, r.mirror, c.Log, append(append(r.network.Controllers(), r.agent.Controllers()...), r.endpoint())...)
+			loop.Run(ctx, r.mirror, c.Log, append(append(r.network.Controllers(), r.agent.Controllers()...), r.endpoint(), r.servers())...)
 			return nil
 		},
 	}
@@ -142,11 +146,9 @@ func (r *running) openParts(ctx context.Context, docker engine.Docker) error {
 	if err := r.network.Up(ctx); err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
-	var host netip.Addr
-	if s.Address != "" {
-		if host, err = netip.ParseAddr(s.Address); err != nil {
-			return errors.Join(err, r.network.Close())
-		}
+	host, err := r.host(ctx)
+	if err != nil {
+		return errors.Join(err, r.network.Close())
 	}
 	r.agent, err = runtime.New(runtime.Options{
 		Node: s.Name, Instance: datadir.Instance(r.DataDir), Client: r.mirror, Docker: docker, Network: r.network,
@@ -156,6 +158,21 @@ func (r *running) openParts(ctx context.Context, docker engine.Docker) error {
 		return errors.Join(err, r.network.Close())
 	}
 	return nil
+}
+
+// host is where others reach this host, as servers have noted it; invalid: nobody has.
+func (r *running) host(ctx context.Context) (netip.Addr, error) {
+	s := r.identity.Settings()
+	var n corev1.Node
+	err := r.mirror.Get(ctx, client.ObjectKey{Name: s.Name}, &n)
+	if client.IgnoreNotFound(err) != nil {
+		return netip.Addr{}, err
+	}
+	at := cmp.Or(n.Annotations[api.NodeAddress], s.Address)
+	if at == "" {
+		return netip.Addr{}, nil
+	}
+	return netip.ParseAddr(at)
 }
 
 // sandboxes is what the agent is told: 0 is its default, and none is less.
@@ -178,6 +195,6 @@ func (r *running) networkOptions() (network.Options, error) {
 	}
 	return network.Options{
 		Node: s.Name, Client: r.mirror, Dir: r.dir("network"), Name: r.Name,
-		ClusterNetwork: cluster, ServiceNetwork: service, Flat: s.Cluster.FlatNetwork, Log: r.Log,
+		ClusterNetwork: cluster, ServiceNetwork: service, Flat: s.Cluster.FlatNetwork, PacketFilter: r.PacketFilter, Log: r.Log,
 	}, nil
 }

@@ -60,6 +60,8 @@ type Config struct {
 	Node, Name                     string
 	ClusterNetwork, ServiceNetwork string
 	FlatNetwork                    bool
+	// PacketFilter is nftables, iptables or iptables-legacy; empty: what the kernel has.
+	PacketFilter string
 	// Sandboxes is how many sandboxes are kept ready for pods to come; 0: none.
 	Sandboxes int
 	// ExternalNetworks are those that services' externalIPs may be from; IngressNetwork is

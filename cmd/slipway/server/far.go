@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,11 +26,14 @@ import (
 	"slipway.dev/slipway/state/nodecert"
 )
 
-// far asks the nodes that joined, over mutual TLS. A nil one knows of none.
+// far asks the nodes that joined and the other servers, over mutual TLS. A nil one knows of none.
 type far struct {
 	client client.Client
-	http   *http.Client
-	log    *slog.Logger
+	// self is the node of this server, which need not be asked.
+	self string
+	tls  *tls.Config
+	http *http.Client
+	log  *slog.Logger
 }
 
 // How long is waited for a node to begin to answer, and for what it measures.
@@ -36,18 +41,24 @@ const (
 	farDial    = 5 * time.Second
 	farMeasure = 10 * time.Second
 	farHeader  = 15 * time.Second
+	farPing    = 10 * time.Second
 )
 
-func newFar(c client.Client, authority *nodecert.Authority, log *slog.Logger) *far {
-	f := &far{client: c, log: log}
-	f.http = &http.Client{Transport: &http.Transport{
-		TLSClientConfig: authority.Asking(time.Now), ForceAttemptHTTP2: true, DialContext: f.dial,
-		TLSHandshakeTimeout: farDial, ResponseHeaderTimeout: farHeader, IdleConnTimeout: time.Minute,
-	}}
+func newFar(c client.Client, self string, authority *nodecert.Authority, log *slog.Logger) *far {
+	f := &far{client: c, self: self, tls: authority.Asking(time.Now), log: log}
+	f.http = &http.Client{
+		Transport: &http.Transport{
+			ForceAttemptHTTP2: true, DialTLSContext: f.dial, ResponseHeaderTimeout: farHeader, IdleConnTimeout: time.Minute,
+			HTTP2: &http.HTTP2Config{SendPingTimeout: farPing, PingTimeout: farPing},
+		},
+		// A node that was broken into is not to send a server elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	return f
 }
 
-// dial finds a node by the name that its certificate has.
+// dial connects to the node that an address names: as to a server where it is one's, else by the name that the
+// node's certificate has.
 func (f *far) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -57,13 +68,46 @@ func (f *far) dial(ctx context.Context, network, address string) (net.Conn, erro
 	if err := f.client.Get(ctx, client.ObjectKey{Name: strings.TrimSuffix(host, nodecert.NodeDomain)}, &n); err != nil {
 		return nil, err
 	}
-	port := n.Status.DaemonEndpoints.KubeletEndpoint.Port
-	if port == 0 {
+	config, at := f.tls.Clone(), ""
+	if config.ServerName = host; n.Annotations[api.NodeServer] != "" {
+		u, err := url.Parse(n.Annotations[api.NodeServer])
+		if err != nil {
+			return nil, err
+		}
+		config.ServerName, at = nodecert.ServerName, u.Host
+	} else if port := n.Status.DaemonEndpoints.KubeletEndpoint.Port; port != 0 {
+		at = net.JoinHostPort(n.Annotations[api.NodeAddress], strconv.Itoa(int(port)))
+	} else {
 		return nil, fmt.Errorf("node %s has not said where it answers", n.Name)
 	}
-	d := net.Dialer{Timeout: farDial}
-	return d.DialContext(ctx, network, net.JoinHostPort(n.Annotations[api.NodeAddress], strconv.Itoa(int(port))))
+	ctx, cancel := context.WithTimeout(ctx, farDial)
+	defer cancel()
+	return (&tls.Dialer{Config: config}).DialContext(ctx, network, at)
 }
+
+// servers are the nodes of other servers that do well.
+func (f *far) servers(ctx context.Context) (names []string, err error) {
+	var nodes corev1.NodeList
+	if err := f.client.List(ctx, &nodes); err != nil {
+		return nil, err
+	}
+	for i := range nodes.Items {
+		n := &nodes.Items[i]
+		if n.Name != f.self && n.Annotations[api.NodeServer] != "" && isReady(n) {
+			names = append(names, n.Name)
+		}
+	}
+	return names, nil
+}
+
+func isReady(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// farURL is a path of a node's answers.
+func farURL(node, path string) string { return "https://" + node + nodecert.NodeDomain + path }
 
 // ask asks a node. The caller closes the answer.
 func (f *far) ask(ctx context.Context, node, path string, body any) (io.ReadCloser, error) {
@@ -71,7 +115,7 @@ func (f *far) ask(ctx context.Context, node, path string, body any) (io.ReadClos
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+node+nodecert.NodeDomain+path, bytes.NewReader(data))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, farURL(node, path), bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +146,13 @@ func (f *far) logs(ctx context.Context, node, namespace, pod string, o *corev1.P
 		return nil, apierrors.NewServiceUnavailable(fmt.Sprintf("pod %s is on node %s, which this server does not reach", pod, node))
 	}
 	return f.ask(ctx, node, "/v1/logs/"+url.PathEscape(namespace)+"/"+url.PathEscape(pod), o)
+}
+
+func (f *far) buildLogs(ctx context.Context, node, namespace, build string, follow bool) (io.ReadCloser, error) {
+	if f == nil {
+		return nil, apierrors.NewServiceUnavailable(fmt.Sprintf("build %s is on node %s, which this server does not reach", build, node))
+	}
+	return f.ask(ctx, node, "/v1/builds/"+url.PathEscape(namespace)+"/"+url.PathEscape(build)+"?follow="+strconv.FormatBool(follow), struct{}{})
 }
 
 func (f *far) pods(ctx context.Context) ([]api.PodMetrics, error) {
@@ -155,7 +206,7 @@ func measure[T ~[]E, E any](ctx context.Context, f *far, path string, check func
 	var wg sync.WaitGroup
 	for i := range nodes.Items {
 		n := &nodes.Items[i]
-		if n.Status.DaemonEndpoints.KubeletEndpoint.Port == 0 {
+		if n.Name == f.self || n.Status.DaemonEndpoints.KubeletEndpoint.Port == 0 && n.Annotations[api.NodeServer] == "" {
 			continue
 		}
 		wg.Go(func() {

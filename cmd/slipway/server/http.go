@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/version"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/dashboard"
 	"slipway.dev/slipway/sources/gitserver"
 	"slipway.dev/slipway/webhooks"
@@ -120,5 +122,12 @@ func (l logs) PodLogs(ctx context.Context, ns, pod string, o *corev1.PodLogOptio
 }
 
 func (l logs) BuildLogs(ctx context.Context, ns, build string, follow bool) (io.ReadCloser, error) {
+	var live buildv1.Build
+	if err := l.s.client.Get(ctx, types.NamespacedName{Namespace: ns, Name: build}, &live); err != nil {
+		return nil, err
+	}
+	if n := live.Annotations[api.NodeAnnotation]; n != "" && n != l.s.cfg.Node {
+		return l.s.far.buildLogs(ctx, n, ns, build, follow)
+	}
 	return l.s.parts.builder.Logs(ctx, types.NamespacedName{Namespace: ns, Name: build}, follow)
 }

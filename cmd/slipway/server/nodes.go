@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func (s *server) openNodes(ctx context.Context) (err error) {
 	if s.authority, err = nodeapi.OpenAuthority(ctx, s.client, time.Now()); err != nil {
 		return err
 	}
-	s.far = newFar(s.client, s.authority, s.log)
+	s.far = newFar(s.client, s.cfg.Node, s.authority, s.log)
 	return nil
 }
 
@@ -34,7 +35,7 @@ func (s *server) serveNodes(ctx context.Context) error {
 		return nil
 	}
 	api, err := nodeapi.New(nodeapi.Options{
-		Client: s.client, Authority: s.authority, Images: s.parts.registry.Handler(), Log: s.log,
+		Client: s.client, Authority: s.authority, Images: s.images(), Servers: s.forServers(), Log: s.log,
 		Cluster: nodecert.Cluster{
 			ClusterNetwork: s.cfg.clusterNetwork.String(), ServiceNetwork: s.cfg.serviceNetwork.String(),
 			FlatNetwork: s.cfg.FlatNetwork, Registry: s.cfg.Registry,
@@ -45,6 +46,15 @@ func (s *server) serveNodes(ctx context.Context) error {
 	}
 	s.log.Info("nodes may join", "api", "https://"+s.nodes.Addr().String(), "authority", s.authority.Hash())
 	return serveHTTP(ctx, tls.NewListener(s.nodes, api.TLS()), api.Handler())
+}
+
+// images are those of the registry, and those that only another server has.
+func (s *server) images() http.Handler {
+	own := s.parts.registry.Handler()
+	if s.far == nil {
+		return own
+	}
+	return others{s.far, s.log}.images(own)
 }
 
 // NodeToken makes a token that nodes join with, in live state, through the administrator's
@@ -78,6 +88,16 @@ func nodeURL(listen string) string {
 		host = "SERVER"
 	}
 	return "https://" + net.JoinHostPort(host, port)
+}
+
+// RevokeNodeTokens ends all tokens, and says how many there were.
+func RevokeNodeTokens(ctx context.Context, dataDir string) (int, error) {
+	_, store, err := openRunning(ctx, dataDir)
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close()
+	return nodeapi.RevokeTokens(ctx, store.Client())
 }
 
 // RemoveNode shuts a node out.

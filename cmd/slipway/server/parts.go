@@ -52,8 +52,8 @@ type parts struct {
 	builder    *builder.Builder
 
 	// deciding are the controllers that one server of several runs; driving those that
-	// each runs for its own node.
-	deciding, driving []loop.Controller
+	// each runs; own those of its own node, which read live state as that sees it.
+	deciding, driving, own []loop.Controller
 }
 
 func (s *server) openParts(ctx context.Context) error {
@@ -162,7 +162,7 @@ func (s *server) openNode(ctx context.Context) error {
 	}
 	s.closing(p.network.Close)
 	p.agent, err = node.New(node.Options{
-		Node: s.cfg.Node, Instance: s.cfg.instance(), Client: s.client, Docker: docker, Network: p.network,
+		Node: s.cfg.Node, Instance: s.cfg.instance(), Client: s.live, Docker: docker, Network: p.network,
 		Dir: s.cfg.dir("pods"), Log: s.log, Recorder: s.events, Sandboxes: cmp.Or(s.cfg.Sandboxes, -1),
 	})
 	if err != nil {
@@ -175,16 +175,15 @@ func (s *server) openNode(ctx context.Context) error {
 			return builder.Registry{Host: s.cfg.Registry, User: user, Password: password}
 		},
 	})
-	p.driving = append(p.driving, p.network.Controllers()...)
-	p.driving = append(p.driving, p.agent.Controllers()...)
-	p.driving = append(p.driving, p.builder.Controllers()...)
+	p.own = append(p.network.Controllers(), p.agent.Controllers()...)
+	p.driving = append(append(p.driving, p.builder.Controllers()...), s.announce())
 	return nil
 }
 
 func newNetwork(s *server) (*network.Driver, error) {
 	return network.New(network.Options{
-		Node: s.cfg.Node, Client: s.client, Dir: s.cfg.dir("network"), Name: s.cfg.Name,
-		ClusterNetwork: s.cfg.clusterNetwork, ServiceNetwork: s.cfg.serviceNetwork, Flat: s.cfg.FlatNetwork,
+		Node: s.cfg.Node, Client: s.live, Dir: s.cfg.dir("network"), Name: s.cfg.Name,
+		ClusterNetwork: s.cfg.clusterNetwork, ServiceNetwork: s.cfg.serviceNetwork, Flat: s.cfg.FlatNetwork, PacketFilter: s.cfg.PacketFilter,
 		Subnet:    claimedSubnet(s),
 		HostPorts: ports(s.parts.router.HTTPAddr(), s.parts.router.HTTPSAddr()),
 		Recorder:  s.events, Log: s.log,

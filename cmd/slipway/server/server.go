@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/state"
 	"slipway.dev/slipway/state/event"
@@ -50,6 +52,8 @@ type server struct {
 
 	store  *state.Store
 	client *state.Client
+	// live is live state as this host's own node sees it.
+	live   client.WithWatch
 	events *event.Recorder
 	parts  parts
 	// api and registry are listened on from the start, so that an address in use is an
@@ -96,6 +100,9 @@ func (s *server) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.openNodes(ctx); err != nil {
+		return err
+	}
+	if err := s.openLive(ctx); err != nil {
 		return err
 	}
 	return s.openParts(ctx)
@@ -147,7 +154,7 @@ func (s *server) serve(ctx context.Context) error {
 		return err
 	}
 	run("API", func(ctx context.Context) error { return serveHTTP(ctx, s.api, api) })
-	run("registry", func(ctx context.Context) error { return serveHTTP(ctx, s.registry, s.parts.registry.Handler()) })
+	run("registry", func(ctx context.Context) error { return serveHTTP(ctx, s.registry, s.images()) })
 	run("node API", s.serveNodes)
 	run("router", s.parts.router.Serve)
 	run("node", s.parts.agent.Run)
@@ -160,6 +167,10 @@ func (s *server) serve(ctx context.Context) error {
 	})
 	run("drivers", func(ctx context.Context) error {
 		loop.Run(ctx, s.client, s.log, s.parts.driving...)
+		return nil
+	})
+	run("own node", func(ctx context.Context) error {
+		loop.Run(ctx, s.live, s.log, s.parts.own...)
 		return nil
 	})
 	run("registry's tags", s.replayPushes)

@@ -167,11 +167,11 @@ func (a *Agent) startContainer(ctx context.Context, key loop.Key, r *round, act 
 		return fmt.Errorf("pod %s: container %s: %w", key, c.Name, err) // The image or the sandbox has gone: look again.
 	}
 	if err != nil {
-		event := "Failed"
 		if reason == "ContainerCreating" {
-			event = "FailedMount"
+			a.say(w.Pod, corev1.EventTypeWarning, "FailedMount", "%v", err)
+		} else {
+			a.say(w.Pod, corev1.EventTypeWarning, "Failed", "Error: %v", err)
 		}
-		a.say(w.Pod, corev1.EventTypeWarning, event, "Error: %v", err)
 		a.remember(w.Pod.UID, func(m *memory) {
 			m.failures[c.Name] = Failure{Reason: reason, Message: err.Error(), Retry: a.Clock().Add(failureDelay)}
 		})

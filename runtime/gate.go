@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/docker/docker/api/types/mount"
 	"golang.org/x/sys/unix"
@@ -31,6 +32,9 @@ const (
 	gateFIFO  = "fifo"
 	// gateFailed says why a container's program could not be begun.
 	gateFailed = "failed"
+	// gateSeen says which process was seen to wait. Without it, one that does not wait has
+	// not come to the gate yet: it is still the engine's.
+	gateSeen = "seen"
 	// searchPath is Docker's where neither image nor pod has a PATH.
 	searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
@@ -121,13 +125,26 @@ func waitsAtGate(dir string, pid int) bool {
 	return err == nil && os.SameFile(own, runs)
 }
 
-// openGate sets the host name of the container whose process waits at the gate in dir, and lets
-// it go on. It returns when the container's program has begun, or could not be: then failed says
-// why, and so does the file of that name.
-func openGate(ctx context.Context, dir string, pid int, name, hostname string) (failed string, err error) {
-	if err := nameHost(dir, pid, hostname); err != nil {
+// atGate tells one start of a container's process from all others.
+func atGate(c Container) string {
+	return fmt.Sprintf("%d %s", c.PID, c.StartedAt.Format(time.RFC3339Nano))
+}
+
+// openGate sets the host name of the container that waits at the gate in dir, and lets it go
+// on. It returns when the container's program has begun, or could not be: then failed says why, and so
+// does the file of that name.
+func openGate(ctx context.Context, dir string, c Container, hostname string) (failed string, err error) {
+	if err := nameHost(dir, c.PID, hostname); err != nil {
 		return "", err
 	}
+	if err := os.WriteFile(filepath.Join(dir, gateSeen), []byte(atGate(c)), 0o600); err != nil {
+		return "", err
+	}
+	return letThrough(ctx, dir, c.PID, c.Program)
+}
+
+// letThrough opens the gate, and watches who goes through.
+func letThrough(ctx context.Context, dir string, pid int, name string) (failed string, err error) {
 	fd, err := unix.Open(filepath.Join(dir, gateFIFO), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", err
@@ -196,7 +213,11 @@ func nameHost(dir string, pid int, hostname string) error {
 func readGate(dir string, c *Container) error {
 	switch c.State {
 	case Running:
-		c.Held = waitsAtGate(dir, c.PID)
+		seen, err := os.ReadFile(filepath.Join(dir, gateSeen))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		c.Held = string(seen) != atGate(*c) || waitsAtGate(dir, c.PID)
 	case Exited:
 		why, err := os.ReadFile(filepath.Join(dir, gateFailed))
 		if errors.Is(err, fs.ErrNotExist) {

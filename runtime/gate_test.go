@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 )
@@ -57,5 +59,45 @@ func TestWhatBeginsAtTheGate(t *testing.T) {
 		if len(m.Config.Env) != 1 || len(m.Host.Mounts) != 1 || !m.Host.Mounts[0].ReadOnly {
 			t.Errorf("%s: %v %v", name, m.Config.Env, m.Host.Mounts)
 		}
+	}
+}
+
+func TestThePoolWaitsUntilNothingIsStarted(t *testing.T) {
+	t.Parallel()
+	var b busy
+	if b.rest() > 0 {
+		t.Error("nothing was ever started")
+	}
+	first, second := b.begin(), b.begin()
+	first()
+	if b.rest() != poolCalm {
+		t.Error("one is being started")
+	}
+	second()
+	if rest := b.rest(); rest > poolCalm {
+		t.Errorf("%v, and nothing is being started", rest)
+	}
+	b.last = time.Now().Add(-poolCalm)
+	if b.rest() > 0 {
+		t.Error("that is long ago")
+	}
+}
+
+func TestNoSandboxesAreKeptWhereGatesCannotRun(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if runsNothing(dir) {
+		t.Fatal("programs run here")
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_NOEXEC, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	if !runsNothing(dir) {
+		t.Error("it is mounted noexec")
 	}
 }

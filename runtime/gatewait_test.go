@@ -48,13 +48,20 @@ func TestAProcessThatIsLateAtItsGate(t *testing.T) {
 				t.Fatal(err)
 			}
 			pid := i.State.Pid
+			there := Container{State: Running, PID: pid, Program: "sh"}
+			if err := readGate(dir, &there); err != nil || !there.Held {
+				t.Errorf("an agent that begins now takes it for one that went through: %v", err)
+			}
 			came, err := comesToGate(t.Context(), docker, made.ID, dir, pid)
 			if err != nil || came != c.comes {
 				t.Fatalf("it comes: %v, %v", came, err)
 			}
 			if came {
-				if why, err := openGate(t.Context(), dir, pid, "sh", "web"); why != "" || err != nil {
+				if why, err := openGate(t.Context(), dir, there, "web"); why != "" || err != nil {
 					t.Fatalf("the gate: %q, %v", why, err)
+				}
+				if err := readGate(dir, &there); err != nil || there.Held {
+					t.Errorf("it went through, and is taken for one that waits: %v", err)
 				}
 			}
 			select {

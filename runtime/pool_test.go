@@ -339,3 +339,28 @@ func TestAReadySandboxIsConnectedToNothing(t *testing.T) {
 		t.Errorf("another agent's end removed it: %v", err)
 	}
 }
+
+func TestThePoolOutlivesItsEnginesEnd(t *testing.T) {
+	t.Parallel()
+	v := newVictim(t)
+	l := newLabIn(t, v.Engine, t.TempDir(), func(o *runtime.Options) { o.Sandboxes = 1 })
+	l.pooled(1)
+	l.pod("web", corev1.PodSpec{Containers: []corev1.Container{sh(forever)}})
+	l.until("web", "ready", ready)
+	l.pooled(1)
+	before := l.idle()[0]
+	v.killDaemon()
+	v.restart()
+	l.poll("what waited is replaced, and the pod has one that runs", func() bool {
+		now, has := l.idle(), l.sandboxOf("web")
+		return len(now) == 1 && now[0] != before && has != "" && has != before && ready(l.get("web"))
+	}, func() any { return l.containers() })
+	l.poll("nothing else is left", func() bool {
+		for _, c := range l.containers() {
+			if c.Labels[runtime.LabelKind] == string(runtime.Pooled) && c.State != container.StateRunning {
+				return false
+			}
+		}
+		return true
+	}, func() any { return l.containers() })
+}

@@ -100,12 +100,9 @@ func (a *Agent) openGateOf(ctx context.Context, key loop.Key, pod *corev1.Pod, i
 	if came, err := comesToGate(ctx, a.Docker, id, dir, c.PID); err != nil || !came {
 		return err
 	}
-	failed, err := openGate(ctx, dir, c.PID, c.Program, hostname(pod))
+	failed, err := openGate(ctx, dir, c, hostname(pod))
 	if err == nil && failed != "" {
 		return gateError(failed)
-	}
-	if err != nil && !waitsAtGate(dir, c.PID) {
-		return nil // It was stopped meanwhile.
 	}
 	return err
 }

@@ -52,7 +52,7 @@ func schedulePods(ctx context.Context, e *Env) error {
 		PeerName: "kube-scheduler's own gate", Peer: secs(float64(pods) / kubeGate), Stated: true,
 		Same: "every pod is on a node, and no node has more than it has room for, as read back from live state",
 		Note: fmt.Sprintf("%.0f pods a second, with %.2f s of all processors' time for decisions, writes, etcd and watches, in live state that waits for the disk at every write: pods of %d services, which are spread over nodes and three zones, with requests. "+
-			"From the scheduler's start, the pods being there, until a watch has told the last binding; events are written, too. The gate is that of scheduler_perf's SchedulingBasic, %d pods a second on 5,000 nodes "+
+			"From the scheduler's start, the pods being there, until a watch has told the last binding. Events are recorded, too, of which such a burst drops some. The gate is that of scheduler_perf's SchedulingBasic, %d pods a second on 5,000 nodes "+
 			"on a machine of Kubernetes' own; since then it was raised to 680.", float64(pods)/t, median(busy), scheduledApps, kubeGate),
 	}
 	if !e.Short {

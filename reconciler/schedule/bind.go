@@ -99,6 +99,9 @@ func (s *scheduler) insist(ctx context.Context, b *binding, err error) (*corev1.
 		if apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) {
 			return pod, err
 		}
+		if ctx.Err() != nil {
+			return pod, ctx.Err()
+		}
 		s.Log.Warn("a binding is not written, will retry", "pod", keyOf(b.pod).String(), "node", b.node, "error", err)
 		select {
 		case <-ctx.Done():

@@ -16,7 +16,7 @@ WITH_ENGINE = $(GO) run ./runtime/engine/enginerun -install
 # Types and calls that their makers deprecate for what OpenShift 3's model does not have.
 DELIBERATE = : (corev1\.Endpoint[A-Za-z]*|client\.Apply) is deprecated
 
-.PHONY: build demo test lint race bench bench-short microbench fuzz fmt generate clean
+.PHONY: build demo test lint race soak rollouts bench bench-short microbench fuzz fmt generate clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/slipway ./cmd/slipway
@@ -41,6 +41,17 @@ race:
 	$(WITH_ENGINE) $(GO) test -race -timeout 60m ./...
 
 # Slipway and its peers in the same run, with the table in docs/benchmarks.md. The first
+# A lab of several servers in which things break at random for SOAKTIME; what must hold holds after each. A
+# failure says -soak-seed, with which the same things break again (ARGS=-soak-seed=N).
+soak:
+	$(WITH_ENGINE) $(GO) test -vet=off -v -count=1 -timeout 24h -run '^TestFaults$$' ./cmd/slipway -soak=$(SOAKTIME) $(ARGS)
+
+# Twenty rollouts in a row under full load, then twenty with the server killed twice in each;
+# `make test` makes two of both. ARGS=-v says how many requests there were.
+ROLLOUTS ?= 20
+rollouts:
+	$(WITH_ENGINE) $(GO) test -vet=off -count=1 -timeout 60m -run '^TestRollouts' $(ARGS) ./cmd/slipway -rollouts $(ROLLOUTS)
+
 # time it builds the peers, which takes a quarter of an hour; the run takes another half.
 # ARGS=-only=render takes some of it, and writes no page.
 bench:

@@ -11,7 +11,7 @@ import (
 )
 
 // apps is what a user of Kubernetes has in a repository: a Deployment behind a route, a
-// StatefulSet and a DaemonSet.
+// StatefulSet, a DaemonSet, and a Deployment that is scaled by how busy it is.
 const apps = `apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -76,6 +76,29 @@ spec:
       terminationGracePeriodSeconds: 1
       containers:
         - { name: agent, image: IMAGE, command: [sh, -c, "echo GREETING-TEXT; exec sleep 3600"] }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: busy
+spec:
+  selector: { matchLabels: { app: busy } }
+  template:
+    metadata:
+      labels: { app: busy }
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - { name: busy, image: IMAGE, command: [sh, -c, "while :; do :; done"], resources: { requests: { cpu: 40m }, limits: { cpu: 80m } } }
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: busy
+spec:
+  scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: busy }
+  maxReplicas: 2
+  metrics: [{ type: Resource, resource: { name: cpu, target: { type: Utilization, averageUtilization: 50 } } }]
 `
 
 // TestApps runs apps/v1 from git on a real engine: a Deployment rolls under load and no
@@ -112,6 +135,9 @@ func TestApps(t *testing.T) {
 	u.says("logs db-0 -n hello", "I am db-0 of one")
 	u.says("get sts db -n hello -o jsonpath={.status.readyReplicas}/{.status.updatedReplicas}", "2/2")
 	u.says("get ds agent -n hello -o jsonpath={.status.numberAvailable}/{.status.updatedNumberScheduled}", "1/1")
+	// Git says nothing of its size, so that no commit puts it back.
+	u.says("get deploy busy -n hello -o jsonpath={.spec.replicas}/{.status.availableReplicas}", "2/2")
+	u.says("events -n hello", "New size: 2; reason: cpu resource utilization (percentage of request) above target")
 }
 
 // load asks for a page again and again until its result is asked for: what failed, and how

@@ -5,6 +5,7 @@ GO ?= go
 ARGS ?=
 FUZZTIME ?= 10s
 BENCHTIME ?= 300ms
+SOAKTIME ?= 10m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 # No C compiler is needed; only the race detector wants one.

@@ -259,24 +259,33 @@ func (u *upped) serves(host, want string) {
 func (u *upped) hook() {
 	u.t.Helper()
 	f := strings.Fields(u.says("webhooks --data-dir "+u.dataDir, "gitrepository/root "))
-	body := `{"ref":"refs/heads/main"}`
-	mac := hmac.New(sha256.New, []byte(f[2]))
-	io.WriteString(mac, body)
-	req, err := http.NewRequestWithContext(u.t.Context(), http.MethodPost, f[1], strings.NewReader(body))
-	if err != nil {
+	if err := push(u.t, f[1], f[2]); err != nil {
 		u.t.Fatal(err)
+	}
+}
+
+// push tells a server's webhook that there is a commit.
+func push(t testing.TB, url, secret string) error {
+	t.Helper()
+	body := `{"ref":"refs/heads/main"}`
+	mac := hmac.New(sha256.New, []byte(secret))
+	io.WriteString(mac, body)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-GitHub-Event", "push")
 	req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		u.t.Fatal(err)
+		return err
 	}
 	defer res.Body.Close()
 	if answer, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
-		u.t.Fatalf("%s: %s %s", f[1], res.Status, answer)
+		return fmt.Errorf("%s: %s %s", url, res.Status, answer)
 	}
+	return nil
 }
 
 // running are the containers that run, by id, with the time that each was started.

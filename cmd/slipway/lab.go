@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"slipway.dev/slipway/runtime/engine"
 	"slipway.dev/slipway/runtime/lab"
@@ -23,7 +24,7 @@ own, connected by a bridge. A server and nodes are started in them as on machine
 	}
 	cmd.AddCommand(labUpCommand(), labDownCommand(), labLoadCommand(), labExecCommand(),
 		labHostCommand("cut", "Part a host from all others, as a pulled cable does", (*lab.Host).Cut),
-		labHostCommand("heal", "Undo cut", (*lab.Host).Heal))
+		labHostCommand("heal", "Undo cut", (*lab.Host).Heal), labEtcdCommand())
 	return cmd
 }
 
@@ -33,7 +34,7 @@ func labFlag(cmd *cobra.Command, dir *string) {
 
 func labUpCommand() *cobra.Command {
 	var o lab.Options
-	var repo, branch, path, config string
+	var repo, branch, path, disk string
 	var parameters []string
 	var verbose bool
 	cmd := &cobra.Command{
@@ -53,14 +54,18 @@ func labUpCommand() *cobra.Command {
 				o.Up = append(o.Up, "--parameter", p)
 			}
 			if o.Servers == 0 {
-				return errors.New("--servers 0: a lab has one server")
+				return errors.New("--servers 0: a lab has a server")
+			}
+			if disk != "" {
+				size, err := resource.ParseQuantity(disk)
+				if err != nil {
+					return fmt.Errorf("--disk %q: want a size such as 2Gi: %w", disk, err)
+				}
+				o.Disk = size.Value()
 			}
 			l, err := lab.Up(cmd.Context(), o)
 			if err != nil {
 				return err
-			}
-			if err := l.WriteConfig(config); err != nil {
-				return errors.Join(err, l.Down())
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d nodes are Ready; the dashboard is at %s/\n", o.Nodes, l.API())
 			return nil
@@ -69,12 +74,13 @@ func labUpCommand() *cobra.Command {
 	labFlag(cmd, &o.Dir)
 	f := cmd.Flags()
 	f.IntVar(&o.Nodes, "nodes", 3, "how many hosts")
-	f.IntVar(&o.Servers, "servers", 1, "how many of them run a server")
+	f.IntVar(&o.Servers, "servers", 1, "how many of them run a server; several share an etcd cluster")
 	f.StringVar(&repo, "repo", "", "URL of the configuration repository (required); one of this machine by file://")
 	f.StringVar(&branch, "branch", "", "branch to follow (default: the one that the repository's HEAD names)")
 	f.StringVar(&path, "path", "", "folder of the repository that holds the configuration (default: its root)")
 	f.StringArrayVar(&parameters, "parameter", nil, "NAME=VALUE handed to Jsonnet files and templates that declare NAME; may be repeated")
-	f.StringVar(&config, "config", "", "kubeconfig file to write, for `slipway get --config` (required)")
+	f.StringVar(&o.Config, "config", "", "kubeconfig file to write, for slipway get --config and kubectl (required)")
+	f.StringVar(&disk, "disk", "", "size of each host's own disk, which is in memory, such as 2Gi (default: this machine's disk)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	_ = cmd.MarkFlagRequired("repo")
 	_ = cmd.MarkFlagRequired("config")
@@ -179,5 +185,25 @@ func labHostCommand(verb, short string, do func(*lab.Host) error) *cobra.Command
 		},
 	}
 	labFlag(cmd, &dir)
+	return cmd
+}
+
+// labEtcdCommand is what a host's member of the etcd cluster runs as.
+func labEtcdCommand() *cobra.Command {
+	var dir, member string
+	var peers []string
+	cmd := &cobra.Command{
+		Use:    "etcd",
+		Short:  "Run a member of the etcd cluster of a lab's servers",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return lab.ServeEtcd(cmd.Context(), dir, member, peers)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&dir, "data-dir", "", "folder of the member")
+	f.StringVar(&member, "member", "", "its name")
+	f.StringSliceVar(&peers, "peers", nil, "all members, as NAME=ADDRESS")
 	return cmd
 }

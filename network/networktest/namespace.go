@@ -33,17 +33,21 @@ func New(t testing.TB) Namespace {
 // Do runs f inside. Sockets that f opens, in its own goroutine, belong to the
 // namespace, also later and elsewhere.
 func (n Namespace) Do(f func() error) error {
+	ns, err := netns.GetFromPid(n.PID)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return In(ns, f)
+}
+
+// In runs f inside of a namespace that is open, as [Namespace.Do] does; the processes in it may have ended.
+func In(ns netns.NsHandle, f func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		// The thread is never unlocked: it ends with the goroutine, so that no other
 		// goroutine runs inside by mistake.
 		runtime.LockOSThread()
-		ns, err := netns.GetFromPid(n.PID)
-		if err != nil {
-			result <- err
-			return
-		}
-		defer ns.Close()
 		if err := netns.Set(ns); err != nil {
 			result <- err
 			return
@@ -54,7 +58,7 @@ func (n Namespace) Do(f func() error) error {
 				result <- errors.New("the function in the namespace did not return")
 			}
 		}()
-		err = f()
+		err := f()
 		finished = true
 		result <- err
 	}()

@@ -32,13 +32,13 @@ func (l *Lab) remove() error {
 	}
 	errs := []error{l.removeGroups(), mounts.UndoBelow(l.runDir())}
 	for i := range l.Hosts {
-		errs = append(errs, l.Hosts[i].removeNetwork(), mounts.UndoBelow(l.Hosts[i].dir()))
+		errs = append(errs, l.Hosts[i].removeNetwork(), l.Hosts[i].removeDisk())
 	}
 	errs = append(errs, l.removeUnderlay())
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	errs = []error{os.RemoveAll(l.runDir())}
+	errs = []error{os.RemoveAll(l.runDir()), l.removeConfig()}
 	for i := range l.Hosts {
 		errs = append(errs, os.RemoveAll(l.Hosts[i].dir()))
 	}
@@ -46,8 +46,14 @@ func (l *Lab) remove() error {
 		return err
 	}
 	// The list goes last: until then the rest can be found by it.
-	for _, name := range []string{planFile, planFile + ".part", "lock"} {
+	for _, name := range []string{planFile + ".part", "lock", planFile} {
 		if err := os.RemoveAll(filepath.Join(l.Dir, name)); err != nil {
+			return err
+		}
+	}
+	if l.MadeDir {
+		// What somebody else has put there stays.
+		if err := os.Remove(l.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
 			return err
 		}
 	}
@@ -59,19 +65,24 @@ func (l *Lab) remove() error {
 func (l *Lab) end() error {
 	return kill(func() []int {
 		pids := slices.DeleteFunc(processes(func(environ, _ []string) bool { return contains(environ, l.mark()) }), func(pid int) bool { return pid == os.Getpid() })
-		for _, g := range l.groups() {
-			data, err := os.ReadFile(filepath.Join(g, "cgroup.procs"))
-			if err != nil {
-				continue // The group has gone since.
-			}
-			for _, word := range strings.Fields(string(data)) {
-				if pid, err := strconv.Atoi(word); err == nil && !slices.Contains(pids, pid) {
-					pids = append(pids, pid)
-				}
+		return append(pids, inside(l.groups())...)
+	})
+}
+
+// inside are the processes of control groups.
+func inside(groups []string) (pids []int) {
+	for _, g := range groups {
+		data, err := os.ReadFile(filepath.Join(g, "cgroup.procs"))
+		if err != nil {
+			continue // The group has gone since.
+		}
+		for _, word := range strings.Fields(string(data)) {
+			if pid, err := strconv.Atoi(word); err == nil && !slices.Contains(pids, pid) {
+				pids = append(pids, pid)
 			}
 		}
-		return pids
-	})
+	}
+	return pids
 }
 
 // groups are the control groups of the lab's containers, the deepest first: below each

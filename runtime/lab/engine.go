@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"slipway.dev/slipway/runtime/engine"
 )
 
@@ -22,7 +24,7 @@ func (h *Host) startEngine() error {
 	if err := os.MkdirAll(h.runDir(), 0o711); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(h.dir(), 0o711); err != nil {
+	if err := h.guard(); err != nil {
 		return err
 	}
 	if err := h.forgetEngine(); err != nil {
@@ -80,12 +82,17 @@ func (h *Host) StartEngine(ctx context.Context) error {
 
 // Load copies an image from the Docker Engine of this machine to every host.
 func (l *Lab) Load(ctx context.Context, from engine.Docker, image string) error {
-	for i := range l.Hosts {
-		if err := l.Hosts[i].load(ctx, from, image); err != nil {
-			return fmt.Errorf("load %s into host %s: %w", image, l.Hosts[i].Name, err)
-		}
+	if _, err := from.ImageInspect(ctx, image); errdefs.IsNotFound(err) {
+		return fmt.Errorf("this machine's Docker Engine has no image %s: pull or build it first", image)
+	} else if err != nil {
+		return err
 	}
-	return nil
+	return l.each(func(h *Host) error {
+		if err := h.load(ctx, from, image); err != nil {
+			return fmt.Errorf("load %s into host %s: %w", image, h.Name, err)
+		}
+		return nil
+	})
 }
 
 func (h *Host) load(ctx context.Context, from engine.Docker, image string) error {

@@ -34,14 +34,21 @@ type plan struct {
 	ForwardWas string
 	Program    string
 	Up         []string `json:",omitempty"`
+	// Disk is the size of each host's own disk in bytes; 0: the hosts use this machine's.
+	Disk int64 `json:",omitempty"`
+	// Config is the kubeconfig file that was written; MadeDir says that the lab's folder was made, too.
+	Config  string `json:",omitempty"`
+	MadeDir bool   `json:",omitempty"`
 }
 
 // Host is one host.
 type Host struct {
 	Name    string
 	Address netip.Addr
-	// Server says that it runs a server, and with it a node.
+	// Server says that it runs a server, and with it a node; Member that it runs a member of the etcd cluster
+	// that the servers share.
 	Server bool
+	Member bool `json:",omitempty"`
 
 	lab    *Lab
 	number int
@@ -99,6 +106,9 @@ func (l *Lab) save() error {
 
 // lock keeps two commands from making and removing the same lab at the same time.
 func (l *Lab) lock() (*os.File, error) {
+	if _, err := os.Stat(l.Dir); errors.Is(err, fs.ErrNotExist) {
+		l.MadeDir = true
+	}
 	if err := os.MkdirAll(l.Dir, 0o700); err != nil {
 		return nil, err
 	}

@@ -9,8 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"slipway.dev/slipway/runtime/lab"
 	"slipway.dev/slipway/runtime/lab/labtest"
@@ -111,8 +114,12 @@ func reaches(from, to *lab.Host) error {
 
 func TestHostsHaveEnginesAndReachEachOther(t *testing.T) {
 	t.Parallel()
-	l := labtest.New(t, lab.Options{Nodes: 2})
+	l := labtest.New(t, lab.Options{Nodes: 2, Disk: lab.MinDisk})
 	a, b := &l.Hosts[0], &l.Hosts[1]
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(a.DataDir()), &disk); err != nil || int64(disk.Blocks)*disk.Bsize != lab.MinDisk {
+		t.Errorf("the host's disk has %d blocks of %d bytes (%v), want %d bytes", disk.Blocks, disk.Bsize, err, lab.MinDisk)
+	}
 	greet(t, b)
 	if err := reaches(a, b); err != nil {
 		t.Errorf("before the cut: %v", err)
@@ -150,6 +157,23 @@ func TestHostsHaveEnginesAndReachEachOther(t *testing.T) {
 	}
 	if err := a.StartEngine(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	// After a power cut nothing runs any more; what the disk holds is still there.
+	if err := a.Do(func() error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = "forgotten"
+		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(a.PowerOff(), a.StartEngine(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := a.Run("docker", "ps", "-a", "--format", "{{.Names}} {{.State}}"); err != nil || out != "sleeper exited\n" {
+		t.Errorf("after the power cut: %v %q", err, out)
+	}
+	if out, err := a.Run("ip", "-br", "link"); err != nil || strings.Contains(out, "forgotten") || !strings.Contains(out, "eth0") {
+		t.Errorf("after the power cut: %v %s", err, out)
 	}
 	// Another process finds it by the folder; a second lab there is refused.
 	if _, err := lab.Up(t.Context(), lab.Options{Dir: l.Dir, Nodes: 1}); err == nil || !strings.Contains(err.Error(), "there is a lab") {
@@ -215,9 +239,11 @@ func TestMaker(t *testing.T) {
 func TestWhatCannotBeMadeIsRefused(t *testing.T) {
 	t.Parallel()
 	for want, o := range map[string]lab.Options{
-		"--nodes 0":   {Dir: t.TempDir()},
-		"--nodes 51":  {Dir: t.TempDir(), Nodes: 51},
-		"--servers 2": {Dir: t.TempDir(), Nodes: 3, Servers: 2},
+		"--nodes 0":                           {Dir: t.TempDir()},
+		"--nodes 51":                          {Dir: t.TempDir(), Nodes: 51},
+		"--servers 2: want 1 to 1 on 1 hosts": {Dir: t.TempDir(), Nodes: 1, Servers: 2},
+		"--disk 1":                            {Dir: t.TempDir(), Nodes: 1, Disk: 1},
+		"no lab has written it":               {Dir: t.TempDir(), Nodes: 1, Config: "/etc/hostname"},
 	} {
 		if _, err := lab.Up(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -86,11 +87,12 @@ func (l *Lab) makeUnderlay() error {
 
 const forwardFile = "/proc/sys/net/ipv4/ip_forward"
 
-// rules are this machine's: Docker drops what it does not know of, also what a bridge carries.
+// rules are this machine's: Docker drops what it does not know of, also what a bridge carries. Nobody
+// outside reaches a host through this machine.
 func (l *Lab) rules() [][]string {
 	return [][]string{
 		{"filter", "FORWARD", "-i", l.bridge(), "-j", "ACCEPT"},
-		{"filter", "FORWARD", "-o", l.bridge(), "-j", "ACCEPT"},
+		{"filter", "FORWARD", "-o", l.bridge(), "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT"},
 		{"nat", "POSTROUTING", "-s", l.Network.String(), "!", "-d", l.Network.String(), "-j", "MASQUERADE"},
 	}
 }
@@ -115,7 +117,8 @@ func (l *Lab) removeUnderlay() error {
 		}
 	}
 	errs = append(errs, removeLink(l.bridge()))
-	if l.ForwardWas != "" {
+	// Another lab needs it as much as this one did.
+	if others, _ := filepath.Glob("/run/slipway-lab-*"); l.ForwardWas != "" && !slices.ContainsFunc(others, func(dir string) bool { return dir != l.runDir() }) {
 		errs = append(errs, os.WriteFile(forwardFile, []byte(l.ForwardWas), 0o644))
 	}
 	return errors.Join(errs...)

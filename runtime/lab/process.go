@@ -23,9 +23,11 @@ const (
 // Part is a process of a host.
 type Part string
 
-// The parts of a host. A host has a server or an agent.
+// The parts of a host. A host has a server or an agent, and with several servers some hosts have a member of
+// their etcd cluster.
 const (
 	Engine Part = "engine" // dockerd, and with it containerd
+	Etcd   Part = "etcd"   // slipway lab etcd
 	Server Part = "server" // slipway up
 	Agent  Part = "agent"  // slipway node
 )
@@ -72,7 +74,19 @@ func (h *Host) launch(part Part, name string, args ...string) error {
 	if err := h.Do(cmd.Start); err != nil {
 		return fmt.Errorf("host %s: %s: %w", h.Name, part, err)
 	}
-	go func() { _ = cmd.Wait() }() // Nothing waits for it where this process stays.
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // Its log says why.
+	}()
+	// For a moment the kernel does not tell yet what the process is.
+	for !h.Runs(part) {
+		select {
+		case <-ended:
+			return nil
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 	return nil
 }
 

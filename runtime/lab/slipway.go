@@ -25,28 +25,30 @@ const (
 // API is the address of the server's API, which only this machine reaches.
 func (h *Host) API() string { return "http://" + netip.AddrPortFrom(h.Address, apiPort).String() }
 
-// API is the address of the first server's.
+// API is the address of the API of the first server that runs, or if none does, of the first.
 func (l *Lab) API() string {
-	if s := l.servers(); len(s) > 0 {
-		return s[0].API()
+	servers := l.servers()
+	for _, s := range servers {
+		if s.Runs(Server) {
+			return s.API()
+		}
+	}
+	if len(servers) > 0 {
+		return servers[0].API()
 	}
 	return ""
 }
 
 // StartServer starts the host's server, and waits until it answers.
 func (h *Host) StartServer(ctx context.Context) error {
-	// The API asks nobody who he is: neither pods nor other hosts may reach it.
-	guard := []string{"INPUT", "-i", "eth0", "-p", "tcp", "--dport", fmt.Sprint(apiPort), "!", "-s", h.lab.Machine().String(), "-j", "REJECT"}
-	if err := h.Do(func() error {
-		if iptables(append([]string{"-C"}, guard...)...) == nil {
-			return nil
-		}
-		return iptables(append([]string{"-I"}, guard...)...)
-	}); err != nil {
+	if err := h.guard(); err != nil {
 		return err
 	}
 	args := append([]string{"up", "--data-dir", h.DataDir(), "--node", h.Name, "--listen", netip.AddrPortFrom(h.Address, apiPort).String(),
-		"--node-listen", netip.AddrPortFrom(h.Address, nodePort).String(), "--sandboxes", "0"}, h.lab.Up...)
+		"--node-listen", netip.AddrPortFrom(h.Address, nodePort).String()}, h.lab.Up...)
+	if etcd := h.lab.endpoints(); etcd != "" {
+		args = append(args, "--etcd", etcd)
+	}
 	if err := h.launch(Server, h.lab.Program, args...); err != nil {
 		return err
 	}
@@ -90,6 +92,21 @@ func get(ctx context.Context, url string, into any) error {
 	return json.NewDecoder(res.Body).Decode(into)
 }
 
+// keyFile seals live state; servers that share it need the same.
+func (h *Host) keyFile() string { return filepath.Join(h.DataDir(), "state", "seal.key") }
+
+// takeKey copies the sealing key of another server.
+func (h *Host) takeKey(from *Host) error {
+	key, err := os.ReadFile(from.keyFile())
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(h.keyFile()), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(h.keyFile(), key, 0o600)
+}
+
 // token is what nodes join with.
 func (h *Host) token() (string, error) {
 	out, err := h.Run(h.lab.Program, "node", "token", "--data-dir", h.DataDir())
@@ -102,7 +119,7 @@ func (h *Host) join(servers []*Host, token string) error {
 	for _, s := range servers {
 		urls = append(urls, "https://"+netip.AddrPortFrom(s.Address, nodePort).String())
 	}
-	return h.launch(Agent, h.lab.Program, "node", "join", "--sandboxes", "0", "--server", strings.Join(urls, ","), "--token", token,
+	return h.launch(Agent, h.lab.Program, "node", "join", "--server", strings.Join(urls, ","), "--token", token,
 		"--node", h.Name, "--address", h.Address.String(), "--data-dir", h.DataDir())
 }
 
@@ -145,10 +162,23 @@ func (l *Lab) AwaitReady(ctx context.Context) error {
 	}
 }
 
+// Get reads a path of the API, from the first server that answers.
+func (l *Lab) Get(ctx context.Context, path string, into any) error {
+	var errs []error
+	for _, s := range l.servers() {
+		err := get(ctx, s.API()+path, into)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // late are the hosts whose nodes are not Ready.
 func (l *Lab) late(ctx context.Context) ([]*Host, error) {
 	var nodes corev1.NodeList
-	if err := get(ctx, l.API()+"/api/v1/nodes", &nodes); err != nil {
+	if err := l.Get(ctx, "/api/v1/nodes", &nodes); err != nil {
 		return nil, err
 	}
 	var out []*Host
@@ -164,29 +194,4 @@ func isReady(n corev1.Node) bool {
 	return n.Spec.PodCIDR != "" && slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	})
-}
-
-// WriteConfig writes a kubeconfig file of the lab's server: for `slipway get --config`, and
-// for kubectl, to read with.
-func (l *Lab) WriteConfig(file string) error {
-	const format = `apiVersion: v1
-kind: Config
-clusters:
-- name: lab
-  cluster:
-    server: %s
-contexts:
-- name: lab
-  context:
-    cluster: lab
-    user: reader
-users:
-- name: reader
-  user: {}
-current-context: lab
-`
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(file, fmt.Appendf(nil, format, l.API()), 0o600)
 }

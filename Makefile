@@ -41,7 +41,6 @@ race: export CGO_ENABLED = 1
 race:
 	$(WITH_ENGINE) $(GO) test -race -timeout 60m ./...
 
-# Slipway and its peers in the same run, with the table in docs/benchmarks.md. The first
 # A lab of several servers in which things break at random for SOAKTIME; what must hold holds after each. A
 # failure says -soak-seed, with which the same things break again (ARGS=-soak-seed=N).
 soak:
@@ -53,6 +52,7 @@ ROLLOUTS ?= 20
 rollouts:
 	$(WITH_ENGINE) $(GO) test -vet=off -count=1 -timeout 60m -run '^TestRollouts' $(ARGS) ./cmd/slipway -rollouts $(ROLLOUTS)
 
+# Slipway and its peers in the same run, with the table in docs/benchmarks.md. The first
 # time it builds the peers, which takes a quarter of an hour; the run takes another half.
 # ARGS=-only=render takes some of it, and writes no page.
 bench:

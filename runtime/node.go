@@ -95,7 +95,7 @@ func (a *Agent) reconcileNode(ctx context.Context, key loop.Key) (loop.Result, e
 }
 
 // due is how long the status may stay as it is: what is not news waits for the next
-// heartbeat.
+// heartbeat. One from the future was sent before the clock was set back.
 func due(node *corev1.Node, ready bool, now time.Time) time.Duration {
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady && (c.Status == corev1.ConditionTrue) == ready {

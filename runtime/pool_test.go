@@ -265,10 +265,10 @@ func TestAnAgentOpensTheGateThatOneBeforeItLeftShut(t *testing.T) {
 	if err := l.docker.ContainerStart(t.Context(), id, container.StartOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	top, err := l.docker.ContainerTop(t.Context(), id, nil)
-	if err != nil || !strings.Contains(strings.Join(top.Processes[0], " "), "/dev/.slipway/start") {
-		t.Errorf("it does not wait: %v, %v", top.Processes, err)
-	}
+	l.poll("it waits", func() bool {
+		top, err := l.docker.ContainerTop(t.Context(), id, nil)
+		return err == nil && len(top.Processes) > 0 && strings.Contains(strings.Join(top.Processes[0], " "), "/dev/.slipway/start")
+	}, nothing)
 	l.start()
 	l.poll("it goes on", func() bool {
 		return strings.HasSuffix(l.logs("web", "main", corev1.PodLogOptions{}), "web\nweb\n")

@@ -100,6 +100,10 @@ func (u *upped) reads(t *testing.T) (pod string) {
 	if res := u.runs("logs", pod, "-n", "hello", "-c", "nothing"); res.code == 0 || !strings.Contains(res.complaints, "nothing") {
 		t.Errorf("the log of a container that there is not: %s", res)
 	}
+	name := strings.TrimPrefix(pod, "pod/")
+	if res := u.runs("exec", pod, "-n", "hello", "--data-dir", u.dataDir, "--", "sh", "-c", "hostname; exit 4"); res.code != 4 || res.out != name+"\n" {
+		t.Errorf("a command in a pod on another host: %s", res)
+	}
 	u.follows(t, "serving", nil, "logs", pod, "-n", "hello", "-f")
 	u.follows(t, " -> 8080", func(said string) error {
 		code, body, err := fetch(t, "http://"+strings.Fields(said)[2]+"/", "")

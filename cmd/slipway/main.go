@@ -60,8 +60,9 @@ func root() *cobra.Command {
 		Short: "An application platform for plain Docker hosts, driven by nothing but git",
 		Long: `Slipway runs what a git repository says: projects, builds, image streams,
 deployments, routes and templates, as OpenShift 3 has them, on plain Docker hosts.
-Everything is changed by a commit, a tag or a signed hook. The commands here read, with two
-exceptions: rollback commits, with your own git, and override breaks the glass, signed.`,
+Everything is changed by a commit, a tag or a signed hook. The commands here read, with three
+exceptions: rollback commits, with your own git, override breaks the glass, signed, and exec
+looks inside of a container, and the pod says so.`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -71,7 +72,7 @@ exceptions: rollback commits, with your own git, and override breaks the glass, 
 		&cobra.Group{ID: "read", Title: "Looking:"},
 		&cobra.Group{ID: "repo", Title: "Working on a repository:"},
 	)
-	cmd.AddCommand(upCommand(), downCommand(), nodeCommand(), demoCommand(), labCommand(), webhooksCommand(), registryLoginCommand())
+	cmd.AddCommand(upCommand(), downCommand(), nodeCommand(), demoCommand(), labCommand(), execCommand(), webhooksCommand(), registryLoginCommand())
 	cmd.AddCommand(diffCommand(), processCommand(), renderCommand(), lintCommand(), schemaCommand(), affectedCommand())
 	cmd.AddCommand(explainCommand(), planCommand(), overrideCommand(), rollbackCommand())
 	cmd.AddCommand(backupCommand(), restoreCommand(), rotateKeyCommand())

@@ -22,9 +22,10 @@ import (
 // maxQuestion bounds the body of a request, in bytes.
 const maxQuestion = 64 << 10
 
-// Register answers with the logs of an agent's pods and with what it measures. Who may ask, the caller sees to.
+// Register answers with the logs of an agent's pods and with what it measures, and runs commands in them. Who may ask, the caller sees to.
 func Register(r gin.IRouter, a *runtime.Agent) {
 	r.POST("/v1/logs/:namespace/:pod", func(c *gin.Context) { logs(c, a) })
+	r.GET("/v1/exec/:namespace/:pod", func(c *gin.Context) { exec(c, a) })
 	r.POST("/v1/metrics/pods", func(c *gin.Context) {
 		pods, err := measured.Pods(c.Request.Context(), a)
 		tell(c, pods, err)

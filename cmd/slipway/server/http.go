@@ -51,6 +51,9 @@ func (s *server) apiHandler() (http.Handler, error) {
 		RouterURL: "http://" + s.parts.router.HTTPAddr().String(), RouterTLSURL: "https://" + s.parts.router.HTTPSAddr().String(),
 	})
 	pages.Register(e)
+	if err := s.registerExec(e); err != nil {
+		return nil, err
+	}
 	e.NoRoute(pages.NotFound)
 	if s.cfg.GitRoot != "" {
 		git, err := gitserver.New(gitserver.Options{Root: s.cfg.GitRoot, Prefix: "/git", Log: s.log})

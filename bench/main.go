@@ -182,6 +182,8 @@ var scenarios = []Scenario{
 	{"memory", memoryPerObject},
 	{"watch", watchFanOut},
 	{"schedule", schedulePods},
+	{"services", serviceRules},
+	{"traffic", traffic},
 	{"pods", pods},
 	{"git", gitFetchAndTree},
 	{"100000", hundredThousand},

@@ -25,6 +25,10 @@ func child(ctx context.Context, args []string, out io.Writer) error {
 		"memory":  memoryChild,
 		"etcd":    etcdChild,
 		"agent":   agentChild,
+		// Each in a network namespace of its own.
+		"services": servicesChild,
+		"traffic":  trafficChild,
+		"host":     hostChild,
 	}
 	do := parts[args[0]]
 	if do == nil {

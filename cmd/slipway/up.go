@@ -62,6 +62,7 @@ func upCommand() *cobra.Command {
 	f.StringVar(&c.ServiceNetwork, "service-network", "172.30.0.0/16", "addresses of services")
 	f.StringSliceVar(&c.ExternalNetworks, "external-ip-network", nil, "networks that services' externalIPs may be from, !NETWORK for what is taken out of them (default: none)")
 	f.StringVar(&c.IngressNetwork, "ingress-network", "", "addresses of services of type LoadBalancer, which something else routes to the nodes (default: they stay without)")
+	f.StringVar(&c.PacketFilter, "packet-filter", "", "what makes service rules and isolation: nftables, iptables or iptables-legacy (default: nftables where the kernel has it)")
 	f.IntVar(&c.Sandboxes, "sandboxes", 2, "how many sandboxes are kept ready, so that pods start sooner; 0: none")
 	f.BoolVar(&c.FlatNetwork, "flat-network", false, "let projects reach each other's pods")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")

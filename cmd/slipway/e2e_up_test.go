@@ -23,6 +23,7 @@ import (
 	"github.com/docker/docker/api/types/registry"
 	"go.etcd.io/etcd/server/v3/embed"
 
+	node "slipway.dev/slipway/runtime"
 	"slipway.dev/slipway/runtime/engine/enginetest"
 )
 
@@ -288,11 +289,14 @@ func push(t testing.TB, url, secret string) error {
 	return nil
 }
 
-// running are the containers that run, by id, with the time that each was started.
+// running are the pods' containers that run, by id, with the time that each was started.
 func (u *upped) running() map[string]string {
 	u.t.Helper()
 	out := map[string]string{}
 	for _, c := range u.containers(u.t) {
+		if c.Labels[node.LabelKind] != string(node.App) {
+			continue
+		}
 		info, err := u.docker.ContainerInspect(u.t.Context(), c.ID)
 		if err != nil {
 			u.t.Fatal(err)
@@ -500,8 +504,8 @@ func (u *upped) keepsItsName(t *testing.T) {
 func (u *upped) restarts(t *testing.T) {
 	var before map[string]string
 	eventually(t, "the old pods end", func() error {
-		if before = u.running(); len(before) != 4 {
-			return fmt.Errorf("%d containers run, not two pods of two", len(before))
+		if before = u.running(); len(before) != 2 {
+			return fmt.Errorf("%d containers run, not two pods of one", len(before))
 		}
 		return nil
 	})

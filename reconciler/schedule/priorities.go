@@ -86,20 +86,25 @@ const zoneShare = 2.0 / 3
 func selectorSpread(servicesOnly bool) func(*task, []*host, []int64) {
 	return func(t *task, fit []*host, out []int64) {
 		on := t.world.siblings(t.pod, servicesOnly)
-		most, mostInZone := 0, 0
-		inZone := map[string]int{}
-		for _, h := range fit {
-			n := on[h.name]
-			most = max(most, n)
-			if z := h.zone; z != "" {
-				inZone[z] += n
-				mostInZone = max(mostInZone, inZone[z])
-			}
+		if len(on) == 0 {
+			each(fit, out, func(*host) int64 { return maxScore })
+			return
 		}
+		var most, mostInZone int64
+		inZone := map[string]int64{}
 		each(fit, out, func(h *host) int64 {
+			n := int64(on[h.name])
+			most = max(most, n)
+			if n > 0 && h.zone != "" {
+				inZone[h.zone] += n
+				mostInZone = max(mostInZone, inZone[h.zone])
+			}
+			return n
+		})
+		for i, h := range fit {
 			score := float64(maxScore)
 			if most > 0 {
-				score = maxScore * float64(most-on[h.name]) / float64(most)
+				score = maxScore * float64(most-out[i]) / float64(most)
 			}
 			if z := h.zone; z != "" {
 				zones := float64(maxScore)
@@ -109,8 +114,8 @@ func selectorSpread(servicesOnly bool) func(*task, []*host, []int64) {
 				score = score*(1-zoneShare) + zoneShare*zones
 			}
 			// What is whole but for the rounding of floats stays whole.
-			return int64(score + 1e-9)
-		})
+			out[i] = int64(score + 1e-9)
+		}
 	}
 }
 

@@ -76,14 +76,28 @@ type etcd struct {
 	dir    string
 	listen url.URL
 	*embed.Etcd
+	away bool
 }
 
 func newEtcd(t testing.TB, dir, host string) *etcd {
 	t.Helper()
 	e := &etcd{t: t, dir: filepath.Join(dir, "etcd"), listen: url.URL{Scheme: "http", Host: fmt.Sprintf("%s:%d", host, freePort(t))}}
 	e.start()
-	t.Cleanup(func() { e.Close() })
+	t.Cleanup(e.leave)
 	return e
+}
+
+func (e *etcd) leave() {
+	e.Close()
+	e.away = true
+}
+
+// back starts it again where it is away.
+func (e *etcd) back() {
+	if e.away {
+		e.away = false
+		e.start()
+	}
 }
 
 func (e *etcd) start() {
@@ -169,7 +183,7 @@ func TestTwoServers(t *testing.T) {
 	u.hook()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(u.runs("get", "pods,is,dc,events", "-A", "-o", "wide"), s.log)
+			t.Log(u.runs("get", "pods,hostsubnets,endpoints,nodes", "-A", "-o", "wide"), s.log, u.out)
 		}
 	})
 	running := g.runsPods(2, nil)
@@ -178,11 +192,12 @@ func TestTwoServers(t *testing.T) {
 	u.says("top nodes", "first", "second")
 	u.serves("web-hello.localhost", "Hello from Slipway")
 
-	etcd.Close()
+	etcd.leave()
+	defer etcd.back() // Or nothing could be taken down.
 	g.serves("without etcd", running, "Hello from Slipway")
 	u.serves("web-hello.localhost", "Hello from Slipway")
 	g.killOne(running)
-	etcd.start()
+	etcd.back()
 	repo.commit(map[string]string{"projects/hello/title.yaml": titled("Two")})
 	s.says(title, "Two")
 

@@ -67,6 +67,13 @@ func (f Frame) overlay() []chain {
 	kind, early := nftables.ChainTypeFilter, nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-1)
 	drop, pass := verdictOf("drop", expr.VerdictDrop), verdictOf("return", expr.VerdictReturn)
 	out := []chain{
+		// Nothing is decided by the connections of what carries pods' packets: they are not looked up.
+		{name: "overlay-arrives", kind: kind, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityRaw, rules: []rule{
+			join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetSource, false), untracked()),
+		}},
+		{name: "overlay-leaves", kind: kind, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityRaw, rules: []rule{
+			join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetDestination, false), untracked()),
+		}},
 		// What claims to be of our overlay but comes from none of the nodes.
 		{name: "overlay-input", kind: kind, hook: nftables.ChainHookInput, priority: early, rules: []rule{join(f.isOurs(), peer(offsetSource, true), drop)}},
 	}
@@ -97,6 +104,8 @@ func toPort(n uint16) rule {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: regWide, Data: binary.BigEndian.AppendUint16(nil, n)},
 	}}
 }
+
+func untracked() rule { return rule{"notrack", []expr.Any{&expr.Notrack{}}} }
 
 func peer(offset uint32, not bool) rule {
 	text := map[uint32]string{offsetSource: "ip saddr", offsetDestination: "ip daddr"}[offset]

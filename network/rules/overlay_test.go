@@ -58,3 +58,22 @@ func TestElementsOfHosts(t *testing.T) {
 		t.Errorf("a pod of a project without a number admits something: %s", got)
 	}
 }
+
+// What was written is known again: nothing is put back that nobody had taken.
+func TestOverlayIsReadBack(t *testing.T) {
+	f := frame("overlay")
+	f.Overlay, f.VNI, f.OverlayPort = "overlay-vx", 1, 4789
+	tab := NewTable()
+	tab.Put("host b", OfHost(netip.MustParseAddr("10.128.2.1"), netip.MustParseAddr("192.0.2.2"), false))
+	k, again := NewKernel(f), NewKernel(f)
+	t.Cleanup(func() {
+		if err := k.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	mustSync(t, k, tab)
+	if mustSync(t, again, tab) {
+		t.Error("an intact overlay was taken for a broken one")
+	}
+	mustHold(t, again, tab)
+}

@@ -1,6 +1,7 @@
 package autoscale
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -8,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"slipway.dev/slipway/api"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -120,6 +123,38 @@ func TestLimit(t *testing.T) {
 		got := c.l.Limit(c.recommended)
 		if got.Replicas != c.want || got.Able[0] != c.able || got.Held[0] != c.held {
 			t.Errorf("%s: %+v, want %d %s %s", c.name, got, c.want, c.able, c.held)
+		}
+	}
+}
+
+func TestUsageIsOfWholePods(t *testing.T) {
+	t.Parallel()
+	pod := func(name string, containers ...string) (p corev1.Pod) {
+		p.Namespace, p.Name = "shop", name
+		for _, c := range containers {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: c})
+		}
+		return p
+	}
+	metrics := func(project, name string, containers ...string) (m api.PodMetrics) {
+		m.Namespace, m.Name = project, name
+		for _, c := range containers {
+			m.Containers = append(m.Containers, api.ContainerMetrics{Name: c, Usage: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}})
+		}
+		return m
+	}
+	pods := []corev1.Pod{pod("whole", "a", "b"), pod("half", "a", "b"), pod("none", "a"), pod("elsewhere", "a")}
+	measured := []api.PodMetrics{metrics("shop", "whole", "a", "b", "sidecar"), metrics("shop", "half", "a"), metrics("bank", "elsewhere", "a")}
+	for _, c := range []struct {
+		goal Goal
+		want map[string]int64
+	}{
+		{Goal{Resource: corev1.ResourceCPU}, map[string]int64{"whole": 300}},
+		{Goal{Resource: corev1.ResourceCPU, Container: "a"}, map[string]int64{"whole": 100, "half": 100}},
+		{Goal{Resource: corev1.ResourceMemory}, map[string]int64{}},
+	} {
+		if got := usage(pods, measured, c.goal); !maps.Equal(got, c.want) {
+			t.Errorf("%+v: %v, want %v", c.goal, got, c.want)
 		}
 	}
 }

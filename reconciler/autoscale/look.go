@@ -122,7 +122,7 @@ func (c *autoscalers) recommend(ctx context.Context, h *autoscalingv2.Horizontal
 		if b := h.Spec.Behavior; b != nil {
 			s.Up, s.Down = given(b.ScaleUp), given(b.ScaleDown)
 		}
-		s.Usage = usage(measured, h.Namespace, s.Goal)
+		s.Usage = usage(pods.Items, measured, s.Goal)
 		r, err := Recommend(s)
 		if err != nil {
 			failed = fmt.Errorf("failed to get %s: %w", word(s.Goal), err)
@@ -176,20 +176,39 @@ func word(g Goal) string {
 	return out
 }
 
-// usage is what each pod of a project uses. One of which a container is missing was not measured.
-func usage(all []api.PodMetrics, namespace string, g Goal) map[string]int64 {
+// usage is what each pod uses. One of which a container is missing was not measured: what
+// the others use would pass for all of it.
+func usage(pods []corev1.Pod, measured []api.PodMetrics, g Goal) map[string]int64 {
 	out := map[string]int64{}
-	for _, p := range all {
-		if p.Namespace != namespace {
+	for i := range pods {
+		at := slices.IndexFunc(measured, func(m api.PodMetrics) bool {
+			return m.Namespace == pods[i].Namespace && m.Name == pods[i].Name
+		})
+		if at < 0 {
 			continue
 		}
-		for _, c := range p.Containers {
-			if q, ok := c.Usage[g.Resource]; ok && (g.Container == "" || c.Name == g.Container) {
-				out[p.Name] += Amount(g.Resource, q)
-			}
+		if sum, all := sumOf(&pods[i], measured[at].Containers, g); all {
+			out[pods[i].Name] = sum
 		}
 	}
 	return out
+}
+
+// sumOf adds up what the containers that a goal is about use; all: each was measured.
+func sumOf(pod *corev1.Pod, measured []api.ContainerMetrics, g Goal) (sum int64, all bool) {
+	uses := map[string]int64{}
+	for _, c := range measured {
+		if q, ok := c.Usage[g.Resource]; ok && (g.Container == "" || c.Name == g.Container) {
+			uses[c.Name] = Amount(g.Resource, q)
+			sum += uses[c.Name]
+		}
+	}
+	for _, c := range pod.Spec.Containers {
+		if _, ok := uses[c.Name]; !ok && (g.Container == "" || c.Name == g.Container) {
+			return 0, false
+		}
+	}
+	return sum, len(uses) > 0
 }
 
 func statusOf(m autoscalingv2.MetricSpec, g Goal, r Recommendation) autoscalingv2.MetricStatus {

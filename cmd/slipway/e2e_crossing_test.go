@@ -117,6 +117,40 @@ func (f *fleet) crossing() error {
 	return errors.Join(errs...)
 }
 
+// guarded checks that no pod reaches what asks nobody who he is: the API of servers and their etcd.
+func (f *fleet) guarded() error {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var errs []error
+	for _, project := range projects {
+		inside, err := f.inside(project)
+		if err != nil {
+			return err
+		}
+		for at, ns := range inside {
+			for i := range f.Hosts {
+				for _, port := range []int{2379, 2380, 7080} {
+					wg.Go(func() {
+						if err := ns.Do(func() error {
+							c, err := net.DialTimeout("tcp", fmt.Sprintf("%s:%d", f.Hosts[i].Address, port), time.Second)
+							if err == nil {
+								c.Close()
+							}
+							return err
+						}); err == nil {
+							mu.Lock()
+							defer mu.Unlock()
+							errs = append(errs, fmt.Errorf("a pod on %s reaches port %d of %s", at, port, f.Hosts[i].Name))
+						}
+					})
+				}
+			}
+		}
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
 // leads says whether a service's address leads to a pod on every node, or to none at all.
 func leads(ns networktest.Namespace, at string, may bool) error {
 	got := map[string]bool{}

@@ -47,7 +47,7 @@ func TestFaults(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	eventually(t, "every node serves", f.settled)
-	if err := f.crossing(); err != nil {
+	if err := errors.Join(f.crossing(), f.guarded()); err != nil {
 		t.Fatal(err)
 	}
 	seed := *soakSeed

@@ -82,7 +82,8 @@ func (t *Table) take() map[Element]change {
 		v, wanted := t.value(e)
 		out[e] = change{v, wanted}
 	}
-	clear(t.dirty)
+	// A map that once was large stays so, and to walk it costs what it could hold.
+	t.dirty = map[Element]struct{}{}
 	return out
 }
 

@@ -51,6 +51,7 @@ func TestAKilledContainerIsStartedAgainAndSaidSo(t *testing.T) {
 	l := newLab(t)
 	l.pod("web", corev1.PodSpec{Containers: []corev1.Container{sh("echo hello; " + forever)}})
 	l.until("web", "ready", ready)
+	l.poll("it has spoken", func() bool { return l.logs("web", "main", corev1.PodLogOptions{}) == "hello\n" }, nothing)
 	first := l.running("main")
 	if err := l.docker.ContainerKill(t.Context(), first, "KILL"); err != nil {
 		t.Fatal(err)

@@ -102,6 +102,9 @@ func (a *Agent) containers(ctx context.Context, key loop.Key) ([]Container, erro
 	var all []Container
 	for _, c := range list {
 		i, err := a.Docker.ContainerInspect(ctx, c.ID)
+		if err == nil {
+			i, err = a.settled(ctx, i)
+		}
 		if errdefs.IsNotFound(err) {
 			continue
 		}

@@ -135,7 +135,10 @@ func TestAPodThatWritesTooMuchIsEvicted(t *testing.T) {
 	})
 	layer := sh("dd if=/dev/zero of=/big bs=1M count=2; " + forever)
 	layer.Resources.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: limit}
-	l.pod("layer", corev1.PodSpec{Containers: []corev1.Container{layer}})
+	// Together they may write more, so that it is the one container's limit that is exceeded.
+	roomy := corev1.Container{Name: "roomy", Command: []string{"sh", "-c", forever}}
+	roomy.Resources.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: resource.MustParse("1Gi")}
+	l.pod("layer", corev1.PodSpec{Containers: []corev1.Container{layer, roomy}})
 	l.pod("modest", corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Command: []string{"sh", "-c", forever}, Resources: layer.Resources}}})
 	for name, want := range map[string]string{"volume": `EmptyDir volume "work" exceeds`, "layer": "Container main exceeded"} {
 		s := l.until(name, "evicted", phase(corev1.PodFailed)).Status

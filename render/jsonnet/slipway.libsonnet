@@ -246,6 +246,10 @@ local strategy(name, from, more) = { type: name, [std.asciiLower(name) + 'Strate
       for r in rules
     ] },
   },
+  // netNamespace: change is 'global', 'join:PROJECT' or 'isolate', for the project of that name.
+  netNamespace(name, change):: object('network.openshift.io/v1', 'NetNamespace', name) + {
+    metadata+: { annotations: { 'pod.network.openshift.io/multitenant.change-network': change } },
+  },
 
   // The edge.
 

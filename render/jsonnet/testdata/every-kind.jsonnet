@@ -44,6 +44,7 @@ local s = import 'slipway.libsonnet';
   network: [
     s.networkPolicy('only-frontend', { app: 'backend' }, ingress=[{ from: [{ podSelector: { matchLabels: { app: 'frontend' } } }] }]),
     s.egressNetworkPolicy('outside', [['allow', 'git.example.com'], ['deny', '0.0.0.0/0']]),
+    s.netNamespace('shop', 'join:bank'),
   ],
   edge: [
     s.service('frontend', 8080),

@@ -22,33 +22,18 @@ import (
 	"slipway.dev/slipway/network/rules"
 )
 
-// errMissing says that a run does without a scenario.
-var errMissing = errors.New("left out")
-
-// needs says which programs are missing. A short run does without what they are for.
-func needs(e *Env, scenario string, programs ...string) error {
+// needs says which programs are missing.
+func needs(programs ...string) error {
 	var missing []string
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
 			missing = append(missing, p)
 		}
 	}
-	if len(missing) == 0 {
-		return nil
+	if len(missing) > 0 {
+		return fmt.Errorf("not installed: %s", strings.Join(missing, ", "))
 	}
-	why := fmt.Errorf("%w: not installed: %s", errMissing, strings.Join(missing, ", "))
-	if e.Short {
-		fmt.Fprintf(e.Progress, "%s: %v\n", scenario, why)
-	}
-	return why
-}
-
-// unlessShort forgives a short run that a program is missing.
-func unlessShort(e *Env, err error) error {
-	if e.Short && errors.Is(err, errMissing) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // runApart runs a child of this program in a network namespace of its own, so that the
@@ -78,8 +63,8 @@ type serviceFigures struct {
 
 // serviceRules measures how long rules take to write, and connections to open.
 func serviceRules(ctx context.Context, e *Env) error {
-	if err := needs(e, "services", "ip", "iptables-nft", "iptables-nft-restore", "iptables-legacy-restore"); err != nil {
-		return unlessShort(e, err)
+	if err := needs("ip", "iptables-nft", "iptables-nft-restore", "iptables-legacy-restore"); err != nil {
+		return err
 	}
 	n := e.size(10000, 100)
 	measure := func(way string, services int) (serviceFigures, error) {

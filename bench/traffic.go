@@ -25,8 +25,8 @@ const sent = 80e9
 
 // traffic measures what pods' packets cost, and how soon a service leads to a new pod.
 func traffic(ctx context.Context, e *Env) error {
-	if err := needs(e, "traffic", "ip", "bridge", "nsenter", "iptables", "nft", "iperf3"); err != nil {
-		return unlessShort(e, err)
+	if err := needs("ip", "bridge", "nsenter", "iptables", "nft", "iperf3"); err != nil {
+		return err
 	}
 	seconds, rounds := e.size(2, 1), e.size(3*e.Runs, 1)
 	var f trafficFigures

@@ -21,9 +21,9 @@ type tool struct{ program, pkg string }
 var (
 	nodeTools = []tool{{"busybox", "busybox-static"}, {"iptables", "iptables"}, {"nft", "nftables"}}
 	// testTools are called by tests only: they look at a node as its administrator would,
-	// at the API with kubectl, at the dashboard with a browser, and they sign as git does.
+	// at the API with kubectl, at the dashboard with a browser, they sign as git does, and measure the network.
 	testTools = []tool{{"ip", "iproute2"}, {"sysctl", "procps"}, {"kubectl", "kubernetes-client"}, {"chromium", "chromium"},
-		{"ssh-keygen", "openssh-client"}, {"gpg", "gnupg"}}
+		{"ssh-keygen", "openssh-client"}, {"gpg", "gnupg"}, {"iperf3", "iperf3"}}
 )
 
 // EnsureTools makes sure that the programs which a node calls are there, and with

@@ -14,7 +14,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	}
 	// No apt-get is in the path either: install cannot help.
 	err = EnsureTestTools(t.Context(), true, nil)
-	if err == nil || !strings.HasPrefix(err.Error(), "install busybox-static iptables nftables iproute2 procps kubernetes-client chromium openssh-client gnupg, ") {
+	if err == nil || !strings.HasPrefix(err.Error(), "install busybox-static iptables nftables iproute2 procps kubernetes-client chromium openssh-client gnupg iperf3, ") {
 		t.Errorf("the tests' tools: %v", err)
 	}
 }

@@ -84,7 +84,7 @@ func (l Line) target() string {
 		parts = append(parts, "≤ "+strings.Replace(l.AtMost.String(), ".00", "", 1))
 	}
 	if l.Times > 0 {
-		parts = append(parts, fmt.Sprintf("≥ %g ×", l.Times))
+		parts = append(parts, fmt.Sprintf("≥ %g ×", math.Round(l.Times*100)/100))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -85,8 +85,9 @@ func TestWhatAPodSharesAndIsToldOfItself(t *testing.T) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") || len(got[0]) < 3 {
 		t.Errorf("it said %q", got)
 	}
-	if q := l.get("shared").Status.QOSClass; q != corev1.PodQOSBurstable {
-		t.Errorf("class %s", q)
+	// Containers run before the agent has had time to say so.
+	if p := l.until("shared", "ready", ready); p.Status.QOSClass != corev1.PodQOSBurstable {
+		t.Errorf("class %s", p.Status.QOSClass)
 	}
 	metrics, err := l.agent.PodMetrics(t.Context())
 	if m := metrics[client.ObjectKey{Namespace: "shop", Name: "shared"}]; err != nil || len(m) != 2 || m[0].Memory <= 0 {

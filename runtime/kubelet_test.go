@@ -157,7 +157,7 @@ func TestPostStartHooks(t *testing.T) {
 		return len(b) / 2
 	}
 	l.poll("the hook runs", func() bool { return tries() > 0 }, nothing)
-	p := l.get("good")
+	p := l.until("good", "told of", func(p *corev1.Pod) bool { return len(p.Status.ContainerStatuses) == 2 })
 	if ready(p) || p.Status.ContainerStatuses[0].Ready || p.Status.ContainerStatuses[1].State.Waiting == nil {
 		t.Errorf("while its hook runs: %+v", p.Status)
 	}

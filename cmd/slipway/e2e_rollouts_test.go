@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -177,6 +178,24 @@ func flow(all ...*traffic) (stop func()) {
 	return func() { close(done); wg.Wait() }
 }
 
+// outlasts waits until a request that was under way when it was called has been answered, so
+// that the next rollout is not the first that it sees.
+func (f *traffic) outlasts(t *testing.T) {
+	t.Helper()
+	count := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.served
+	}
+	before := count()
+	eventually(t, "requests are answered at "+f.url, func() error {
+		if count() == before {
+			return errors.New("none was")
+		}
+		return nil
+	})
+}
+
 // lostNothing checks that there was traffic, and that all of it was answered.
 func (f *traffic) lostNothing(t *testing.T) {
 	t.Helper()
@@ -206,6 +225,9 @@ func TestRolloutsDropNothing(t *testing.T) {
 	for version := 2; version <= *rollouts+1; version++ {
 		next(version)
 		rolledOut(version)
+		for _, f := range all {
+			f.outlasts(t)
+		}
 	}
 	t.Logf("%d rollouts took %s", *rollouts, time.Since(began).Round(time.Second))
 	stop()

@@ -12,9 +12,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
+	dockernetwork "github.com/docker/docker/api/types/network"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,6 +46,8 @@ const (
 // services, the node's network and its agent, as `slipway up` wires them.
 type host struct {
 	docker engine.Docker
+	// bridge is the engine's network that its own containers are on.
+	bridge string
 	client *state.Client
 	image  string
 	// instance tells its containers from all others on the engine.
@@ -97,7 +101,26 @@ func openHost(ctx context.Context, dir string) (*host, error) {
 		return nil, h.fail(err)
 	}
 	h.closing(func() { runtime.Remove(context.Background(), e, h.instance, filepath.Join(dir, "pods")) })
+	if err := h.findBridge(ctx); err != nil {
+		return nil, h.fail(err)
+	}
 	return h, nil
+}
+
+// findBridge finds the engine's own bridge. A private engine may have none, and gets a
+// network, of which a container's start costs a little more.
+func (h *host) findBridge(ctx context.Context) error {
+	h.bridge = "bridge"
+	_, err := h.docker.NetworkInspect(ctx, h.bridge, dockernetwork.InspectOptions{})
+	if !errdefs.IsNotFound(err) {
+		return err
+	}
+	h.bridge = h.instance
+	_, err = h.docker.NetworkCreate(ctx, h.bridge, dockernetwork.CreateOptions{Driver: "bridge", IPAM: &dockernetwork.IPAM{
+		Config: []dockernetwork.IPAMConfig{{Subnet: "198.19.250.0/24"}},
+	}})
+	h.closing(func() { h.docker.NetworkRemove(context.Background(), h.bridge) })
+	return err
 }
 
 func (h *host) closing(f func()) { h.closers = append(h.closers, f) }
@@ -306,7 +329,7 @@ func (h *host) pair(ctx context.Context, pause string) (ids [2]string, err error
 		ids[i] = c.ID
 		return h.docker.ContainerStart(ctx, c.ID, container.StartOptions{})
 	}
-	if err := run(0, &container.Config{Image: pause}, &container.HostConfig{NetworkMode: "bridge", IpcMode: "shareable"}); err != nil {
+	if err := run(0, &container.Config{Image: pause}, &container.HostConfig{NetworkMode: container.NetworkMode(h.bridge), IpcMode: "shareable"}); err != nil {
 		return ids, err
 	}
 	joined := "container:" + ids[0]
@@ -317,9 +340,13 @@ func (h *host) pair(ctx context.Context, pause string) (ids [2]string, err error
 	if err != nil {
 		return ids, err
 	}
-	address, err := netip.ParseAddr(i.NetworkSettings.IPAddress)
+	connected := i.NetworkSettings.Networks[h.bridge]
+	if connected == nil {
+		return ids, fmt.Errorf("the pause is not on network %s", h.bridge)
+	}
+	address, err := netip.ParseAddr(connected.IPAddress)
 	if err != nil {
-		return ids, fmt.Errorf("the engine has no bridge of its own: %w", err)
+		return ids, err
 	}
 	return ids, answers(ctx, netip.AddrPortFrom(address, podPort), time.Millisecond)
 }

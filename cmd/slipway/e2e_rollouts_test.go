@@ -178,22 +178,28 @@ func flow(all ...*traffic) (stop func()) {
 	return func() { close(done); wg.Wait() }
 }
 
-// outlasts waits until a request that was under way when it was called has been answered, so
-// that the next rollout is not the first that it sees.
-func (f *traffic) outlasts(t *testing.T) {
+// outlast waits until of each a request has been answered that was under way, so that every
+// rollout is seen by slow ones, too.
+func outlast(t *testing.T, all []*traffic) {
 	t.Helper()
-	count := func() int {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return f.served
+	before := map[*traffic]int{}
+	for _, f := range all {
+		before[f] = f.count()
 	}
-	before := count()
-	eventually(t, "requests are answered at "+f.url, func() error {
-		if count() == before {
-			return errors.New("none was")
-		}
-		return nil
-	})
+	for _, f := range all {
+		eventually(t, "requests are answered at "+f.url, func() error {
+			if f.count() == before[f] {
+				return errors.New("none was")
+			}
+			return nil
+		})
+	}
+}
+
+func (f *traffic) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.served
 }
 
 // lostNothing checks that there was traffic, and that all of it was answered.
@@ -225,9 +231,7 @@ func TestRolloutsDropNothing(t *testing.T) {
 	for version := 2; version <= *rollouts+1; version++ {
 		next(version)
 		rolledOut(version)
-		for _, f := range all {
-			f.outlasts(t)
-		}
+		outlast(t, all)
 	}
 	t.Logf("%d rollouts took %s", *rollouts, time.Since(began).Round(time.Second))
 	stop()

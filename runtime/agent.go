@@ -99,6 +99,8 @@ type Agent struct {
 	meter  meter
 	pool   pool
 	busy   busy
+	// mounting: see [surroundings].
+	mounting sync.Mutex
 	// pauseRef is the image of sandboxes, when the engine was seen to have it.
 	pauseRef atomic.Pointer[string]
 

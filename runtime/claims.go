@@ -39,6 +39,11 @@ func (s surroundings) claimed(ctx context.Context, path string, source *corev1.P
 		return err
 	}
 	if !mounted {
+		// Only those: a mount of a server that does not answer would hold up all other pods.
+		if slices.Contains(c.Spec.AccessModes, corev1.ReadWriteOncePod) {
+			s.mounting.Lock()
+			defer s.mounting.Unlock()
+		}
 		if err := s.alone(ctx, c); err != nil {
 			return err
 		}
@@ -93,7 +98,9 @@ func onlyReads(modes []corev1.PersistentVolumeAccessMode) bool {
 	return !slices.ContainsFunc(modes, func(m corev1.PersistentVolumeAccessMode) bool { return m != corev1.ReadOnlyMany })
 }
 
-// alone refuses a claim that one pod may use at a time, where an older pod uses it.
+// alone refuses a claim that one pod may use at a time, where another pod has it mounted: that one came
+// first, whatever their times of creation say, which are no finer than seconds. Pods of other nodes are
+// the scheduler's to keep apart.
 func (s surroundings) alone(ctx context.Context, c *corev1.PersistentVolumeClaim) error {
 	if !slices.Contains(c.Spec.AccessModes, corev1.ReadWriteOncePod) {
 		return nil
@@ -104,18 +111,30 @@ func (s surroundings) alone(ctx context.Context, c *corev1.PersistentVolumeClaim
 	}
 	for i := range pods.Items {
 		p := &pods.Items[i]
-		if p.UID != s.pod.UID && api.UsesClaim(p, c.Name) && older(p, s.pod) {
+		if p.UID == s.pod.UID || !api.UsesClaim(p, c.Name) {
+			continue
+		}
+		if has, err := s.files.hasMounted(p, c.Name); err != nil {
+			return err
+		} else if has {
 			return fmt.Errorf("persistentvolumeclaim %q is in use by pod %s, and its access mode is ReadWriteOncePod", c.Name, p.Name)
 		}
 	}
 	return nil
 }
 
-func older(a, b *corev1.Pod) bool {
-	if a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.UID < b.UID
+// hasMounted says whether the volume behind a claim is mounted for a pod on this node.
+func (f files) hasMounted(p *corev1.Pod, claim string) (bool, error) {
+	for _, v := range p.Spec.Volumes {
+		if v.PersistentVolumeClaim == nil || v.PersistentVolumeClaim.ClaimName != claim {
+			continue
+		}
+		at, err := mounts.At(filepath.Join(f.dir(client.ObjectKeyFromObject(p), p.UID), "volumes", v.Name))
+		if err != nil || at {
+			return at, err
+		}
 	}
-	return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	return false, nil
 }
 
 // lostMounts says whether volumes of a pod that were mounted no longer are, as after a restart of the

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,7 +22,10 @@ type surroundings struct {
 	node      corev1.ResourceList
 	// read are the config maps and secrets that were read for the pod so far; nil: every
 	// one is read whenever it is referred to.
-	read map[object]map[string]string
+	read  map[object]map[string]string
+	files files
+	// mounting is held while a claim that is one pod's alone is looked for with others and mounted.
+	mounting *sync.Mutex
 }
 
 // environment is a container's environment as NAME=value, in the order of precedence

@@ -233,6 +233,7 @@ func (a *Agent) prepare(ctx context.Context, key loop.Key, w World, c *corev1.Co
 func (a *Agent) surroundings(pod *corev1.Pod) surroundings {
 	s := surroundings{
 		client: a.Client, pod: pod, addresses: Addresses{Host: a.HostIP}, node: a.node.capacity(), read: map[object]map[string]string{},
+		files: a.files, mounting: &a.mounting,
 	}
 	a.remember(pod.UID, func(m *memory) { s.addresses.Pod = m.address })
 	return s

@@ -104,12 +104,15 @@ func TestAVolumeForOnePodWaits(t *testing.T) {
 	l.bound("lone", hostPath(t.TempDir()), corev1.ReadWriteOncePod)
 	l.pod("first", once("lone", forever, true))
 	l.until("first", "running", phase(corev1.PodRunning))
-	l.pod("second", once("lone", "true", true))
-	l.until("second", "waits", func(p *corev1.Pod) bool {
-		return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Waiting != nil &&
-			strings.Contains(p.Status.ContainerStatuses[0].State.Waiting.Message, "in use by pod first")
-	})
-	l.poll("it is told", l.event("second", "FailedMount"), nothing)
+	// Several, as which of two pods of one second is the older is a matter of their UIDs.
+	for _, name := range []string{"second", "third", "fourth", "fifth"} {
+		l.pod(name, once("lone", "true", true))
+		l.until(name, "waits", func(p *corev1.Pod) bool {
+			return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Waiting != nil &&
+				strings.Contains(p.Status.ContainerStatuses[0].State.Waiting.Message, "in use by pod first")
+		})
+		l.poll("it is told", l.event(name, "FailedMount"), nothing)
+	}
 }
 
 func TestWhyAnExportCannotBeMounted(t *testing.T) {

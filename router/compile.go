@@ -1,7 +1,6 @@
 package router
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +8,8 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"slipway.dev/slipway/api"
 )
 
 // The reasons of a Route that is not admitted, as OpenShift's router gives them.
@@ -74,8 +75,7 @@ func byAge(routes map[types.NamespacedName]*routev1.Route) []*routev1.Route {
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b *routev1.Route) int {
-		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(string(a.UID), string(b.UID)),
-			strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+		return api.Older(a, b)
 	})
 	return all
 }

@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"fmt"
 	"testing"
 
 	buildv1 "github.com/openshift/api/build/v1"
@@ -10,7 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/state"
+	"slipway.dev/slipway/state/statetest"
 )
 
 func TestStatusAndGeneration(t *testing.T) { everywhere(t, statusAndGeneration) }
@@ -136,5 +139,21 @@ func podsStopGracefully(t *testing.T, c *state.Client) {
 	must(t, c.Delete(ctx, p, client.GracePeriodSeconds(0)))
 	if exists(p) {
 		t.Error("a pod deleted with grace 0 remains")
+	}
+}
+
+// Creation times are whole seconds: within one, UIDs tell who came first.
+func TestObjectsOfOneSecondHaveAnAge(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	last := configMap("a", "z", "k", "v")
+	must(t, c.Create(ctx, last))
+	for i := range 50 {
+		next := configMap("a", fmt.Sprintf("%02d", 99-i), "k", "v")
+		must(t, c.Create(ctx, next))
+		if api.Older(last, next) >= 0 {
+			t.Fatalf("%s is not older than %s", last.UID, next.UID)
+		}
+		last = next
 	}
 }

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/google/uuid"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -126,7 +127,7 @@ func (c *Client) settle(ctx context.Context, w write, s settled) (settled, error
 			return s, err
 		}
 	}
-	next, err := c.prepare(w, live)
+	next, err := c.prepare(ctx, w, live)
 	if err != nil {
 		return s, err
 	}
@@ -160,7 +161,7 @@ func released(obj client.Object) bool {
 }
 
 // prepare makes of live and the change what is to be stored.
-func (c *Client) prepare(w write, live client.Object) (client.Object, error) {
+func (c *Client) prepare(ctx context.Context, w write, live client.Object) (client.Object, error) {
 	var given client.Object
 	if live != nil {
 		given = live.DeepCopyObject().(client.Object)
@@ -184,12 +185,21 @@ func (c *Client) prepare(w write, live client.Object) (client.Object, error) {
 	if err := w.track(next, live); err != nil {
 		return nil, err
 	}
+	if live == nil && c.opts.Admit != nil {
+		if err := c.opts.Admit(ctx, c, next); err != nil {
+			return nil, err
+		}
+	}
 	return next, c.admit(w, next, live)
 }
 
+// newUID is a UID that sorts after those that this process gave before: which of two objects of one
+// second is the older is told by it, as api.Older does.
+func newUID() types.UID { return types.UID(uuid.Must(uuid.NewV7()).String()) }
+
 // birth sets what the server alone decides about a new object.
 func (c *Client) birth(w write, obj client.Object) {
-	obj.SetUID(uuid.NewUUID())
+	obj.SetUID(newUID())
 	now := metav1.NewTime(c.opts.Now()).Rfc3339Copy()
 	obj.SetCreationTimestamp(now)
 	obj.SetDeletionTimestamp(nil)

@@ -154,7 +154,7 @@ func beyond(c *batchv1.CronJob, runs []*batchv1.Job) []*batchv1.Job {
 			}
 		}
 		slices.SortFunc(done, func(a, b *batchv1.Job) int {
-			return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+			return api.Older(a, b)
 		})
 		remove = append(remove, done[:max(len(done)-int(*limit), 0)]...)
 	}

@@ -14,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
+
+	"slipway.dev/slipway/api"
 )
 
 func leaving(p *corev1.Pod) bool { return p.DeletionTimestamp != nil }
@@ -90,8 +92,7 @@ func byWorth(pods []*corev1.Pod) {
 		return cmp.Or(
 			cmp.Compare(truth(a.Spec.NodeName != ""), truth(b.Spec.NodeName != "")),
 			cmp.Compare(truth(ready(a)), truth(ready(b))),
-			b.CreationTimestamp.Compare(a.CreationTimestamp.Time),
-			cmp.Compare(a.Name, b.Name),
+			api.Older(b, a),
 		)
 	})
 }

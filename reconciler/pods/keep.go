@@ -5,6 +5,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"slipway.dev/slipway/api"
 )
 
 const (
@@ -37,7 +39,7 @@ func Keep(want int32, all []*corev1.Pod, now time.Time) Change {
 			dead = append(dead, p)
 		}
 	}
-	slices.SortFunc(dead, func(a, b *corev1.Pod) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+	slices.SortFunc(dead, func(a, b *corev1.Pod) int { return api.Older(b, a) })
 	var c Change
 	keep := keptOver
 	if want == 0 {

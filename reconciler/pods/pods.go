@@ -10,6 +10,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"slipway.dev/slipway/api"
 )
 
 // annotationDeletionCost says how much it costs to lose a pod, compared with its siblings;
@@ -138,8 +140,7 @@ func ByWorth(all []*corev1.Pod) {
 			cmp.Compare(beside[b.Spec.NodeName], beside[a.Spec.NodeName]),
 			readyTime,
 			cmp.Compare(restarts(b), restarts(a)),
-			b.CreationTimestamp.Compare(a.CreationTimestamp.Time),
-			cmp.Compare(a.Name, b.Name),
+			api.Older(b, a),
 		)
 	})
 }

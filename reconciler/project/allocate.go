@@ -60,7 +60,7 @@ func blockOf(p *projectv1.Project, others []*projectv1.Project) (int, error) {
 	for _, o := range others {
 		if b, ok := readBlock(o); ok {
 			used[b] = true
-			has = has && (b != own || older(p, o))
+			has = has && (b != own || api.Older(p, o) < 0)
 		}
 	}
 	if has {
@@ -144,7 +144,7 @@ func netID(p *projectv1.Project, wish string, others []*projectv1.Project) (id i
 		if id == own && strings.HasPrefix(from, numbered) {
 			has = false
 		}
-		has = has && (id != own || guest || older(p, o))
+		has = has && (id != own || guest || api.Older(p, o) < 0)
 	}
 	if has {
 		return own, "", nil
@@ -173,12 +173,4 @@ func joined(p *projectv1.Project, target string, others []*projectv1.Project) (i
 func readNetID(p *projectv1.Project) (int, bool) {
 	id, err := strconv.Atoi(p.Annotations[api.NetIDAnnotation])
 	return id, err == nil && id >= 0 && id <= api.MaxNetID
-}
-
-// older says which of two projects keeps what both have.
-func older(a, b *projectv1.Project) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.Name < b.Name
 }

@@ -1,7 +1,6 @@
 package project
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/state/loop"
 )
 
@@ -44,7 +44,7 @@ func (e ended) reconcile(ctx context.Context, key loop.Key) (loop.Result, error)
 	}
 	all := slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return !slices.Contains(e.keys(&p), key) })
 	slices.SortFunc(all, func(a, b corev1.Pod) int {
-		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(b.Name, a.Name))
+		return api.Older(&b, &a)
 	})
 	for i := range all[min(endedKept, len(all)):] {
 		p := &all[endedKept+i]

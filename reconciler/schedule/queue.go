@@ -3,7 +3,6 @@ package schedule
 import (
 	"cmp"
 	"container/heap"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/state/loop"
 )
 
@@ -70,8 +70,7 @@ type order []*pending
 func (o order) Len() int { return len(o) }
 func (o order) Less(i, j int) bool {
 	a, b := o[i], o[j]
-	return cmp.Or(cmp.Compare(b.priority, a.priority), a.pod.CreationTimestamp.Compare(b.pod.CreationTimestamp.Time),
-		strings.Compare(a.pod.Namespace, b.pod.Namespace), strings.Compare(a.pod.Name, b.pod.Name)) < 0
+	return cmp.Or(cmp.Compare(b.priority, a.priority), api.Older(a.pod, b.pod)) < 0
 }
 func (o order) Swap(i, j int) {
 	o[i], o[j] = o[j], o[i]

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/state/loop"
 )
 
@@ -150,7 +151,7 @@ func (a addresses) settle(ctx context.Context, s *corev1.Service, c claim) (bool
 			holders = append(holders, &other)
 		}
 	}
-	slices.SortFunc(holders, elder)
+	slices.SortFunc(holders, func(x, y *corev1.Service) int { return api.Older(x, y) })
 	for _, loser := range holders[1:] {
 		if err := a.takeBack(ctx, loser, holders[0], c); err != nil {
 			return false, err

@@ -1,14 +1,11 @@
 package service
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"slipway.dev/slipway/api"
 )
@@ -51,15 +48,6 @@ func nth(base netip.Addr, n uint64) netip.Addr {
 	binary.BigEndian.PutUint32(low, binary.BigEndian.Uint32(low)+uint32(n))
 	a, _ := netip.AddrFromSlice(b)
 	return a
-}
-
-// elder orders services that hold the same address: the first, which is the older one,
-// keeps it. Whoever asks for an address that is taken must not get its traffic.
-func elder(a, b *corev1.Service) int {
-	return cmp.Or(
-		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
-		cmp.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name),
-	)
 }
 
 // AllocatePort chooses a node port, from a place that the service's name and port decide.

@@ -152,7 +152,6 @@ func TestAskedAddressesAreRespectedButNotTakenFromOthers(t *testing.T) {
 	t.Parallel()
 	c, ctx, ev := statetest.New(t), t.Context(), &events{}
 	must(t, c.Create(ctx, svc("a", "10.78.0.5")))
-	time.Sleep(1100 * time.Millisecond) // creation times are whole seconds: the older one keeps the address
 	must(t, c.Create(ctx, svc("b", "10.78.0.5")))
 	must(t, c.Create(ctx, svc("far", "10.1.2.3")))
 	run(t, c, ev, "10.78.0.0/24", 1)

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -53,7 +52,6 @@ func TestNodePorts(t *testing.T) {
 	first := nodePorts("first", 30080, 0)
 	first.Spec.Ports = append(first.Spec.Ports, corev1.ServicePort{Name: "udp", Port: 81, Protocol: corev1.ProtocolUDP})
 	must(t, c.Create(ctx, first))
-	time.Sleep(1100 * time.Millisecond) // creation times are whole seconds: the older one keeps the port
 	must(t, c.Create(ctx, nodePorts("second", 30080)))
 	start(t, c, service.Deps{Client: c, Events: ev, Network: netip.MustParsePrefix("10.82.0.0/24")})
 	noted := func(name string) bool {

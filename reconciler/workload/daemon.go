@@ -1,7 +1,6 @@
 package workload
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/reconciler/pods"
 )
 
@@ -121,7 +121,7 @@ func (d Daemons) manage(out *DaemonChange, node string, there []*corev1.Pod, run
 func (d Daemons) doubles(running []*corev1.Pod) []*corev1.Pod {
 	sorted := slices.DeleteFunc(slices.Clone(running), pods.Leaving)
 	slices.SortFunc(sorted, func(a, b *corev1.Pod) int {
-		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
+		return api.Older(a, b)
 	})
 	var out []*corev1.Pod
 	kept := map[bool]bool{}

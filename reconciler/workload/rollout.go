@@ -3,11 +3,11 @@ package workload
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/reconciler/pods"
 )
 
@@ -84,7 +84,7 @@ func (r Rollout) split() (current *appsv1.ReplicaSet, olds []*appsv1.ReplicaSet)
 func byAge(sets []*appsv1.ReplicaSet) []*appsv1.ReplicaSet {
 	sorted := slices.Clone(sets)
 	slices.SortStableFunc(sorted, func(a, b *appsv1.ReplicaSet) int {
-		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
+		return api.Older(a, b)
 	})
 	return sorted
 }

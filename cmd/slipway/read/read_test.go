@@ -213,7 +213,7 @@ func TestWatches(t *testing.T) {
 	if err := c.Create(t.Context(), ev); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, rows, "made-2   1      0s\n")
+	eventually(t, rows, "made-2   1      ")
 	eventually(t, names, "configmap/made-2\n")
 	eventually(t, events, "came later")
 }

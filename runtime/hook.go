@@ -59,35 +59,47 @@ func (a *Agent) handle(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	return errors.New("it is neither exec nor httpGet nor tcpSocket")
 }
 
-// exec runs a command in a container; an exit code other than 0 is an error.
+// unasked is why a container was not asked at all, so that nothing is known of it.
+type unasked struct{ error }
+
+func (e unasked) Unwrap() error { return e.error }
+
+// exec runs a command in a container; an exit code other than 0 is an error. It is
+// unasked where the engine did not run the command.
 func (a *Agent) exec(ctx context.Context, id string, command []string) error {
 	e, err := a.Docker.ContainerExecCreate(ctx, id, container.ExecOptions{Cmd: command, AttachStdout: true, AttachStderr: true})
 	if err != nil {
-		return err
+		return unasked{err}
 	}
 	conn, err := a.Docker.ContainerExecAttach(ctx, e.ID, container.ExecAttachOptions{})
 	if err != nil {
-		return err
+		return unasked{err}
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, conn.Close)
 	defer stop()
 	var out bytes.Buffer
 	_, err = stdcopy.StdCopy(&limited{&out}, &limited{&out}, conn.Reader)
+	late := fmt.Errorf("command %q did not end in time", command[0])
 	if ctx.Err() != nil {
-		a.abandon(e.ID, id)
-		return fmt.Errorf("command %q: %w", command[0], ctx.Err())
+		if !a.abandon(e.ID, id) {
+			return unasked{ctx.Err()}
+		}
+		return late
 	}
 	if err != nil {
-		return err
+		return unasked{err}
 	}
 	for {
 		i, err := a.Docker.ContainerExecInspect(ctx, e.ID)
 		switch {
+		case ctx.Err() != nil:
+			a.abandon(e.ID, id)
+			return late
 		case err != nil:
-			return err
+			return unasked{err}
 		case !i.Running && i.ExitCode != 0:
-			return fmt.Errorf("command %q: exit code %d: %s", command[0], i.ExitCode, strings.TrimSpace(out.String()))
+			return refused(i, command[0], strings.TrimSpace(out.String()))
 		case !i.Running:
 			return nil
 		}
@@ -95,23 +107,38 @@ func (a *Agent) exec(ctx context.Context, id string, command []string) error {
 	}
 }
 
-// abandon ends a command that did not end in time: else a probe that hangs would leave
-// one more process with every period. The process is found by its id on this machine,
-// and is the right one only if it is in the container's control group.
-func (a *Agent) abandon(exec, id string) {
+// refused is what an exit code says: that the command failed, or does not exist, or that
+// the engine itself failed, which has the same code as a command that may not be run.
+func refused(i container.ExecInspect, command, out string) error {
+	err := fmt.Errorf("command %q: exit code %d: %s", command, i.ExitCode, out)
+	if i.ExitCode == 126 && i.Pid == 0 && !strings.Contains(out, "OCI runtime exec failed") {
+		return unasked{err}
+	}
+	return err
+}
+
+// abandon ends a command that did not end in time, and answers whether it had begun: else
+// a probe that hangs would leave one more process with every period. The process is found
+// by its id on this machine, and is the right one only if it is in the container's control
+// group.
+func (a *Agent) abandon(exec, id string) (began bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	i, err := a.Docker.ContainerExecInspect(ctx, exec)
-	if err != nil || !i.Running || i.Pid <= 1 {
-		return
+	if err != nil || i.Pid <= 1 {
+		return false
+	}
+	if !i.Running {
+		return true
 	}
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", i.Pid))
 	if err != nil || !strings.Contains(string(groups), id) {
-		return
+		return true
 	}
 	if err := unix.Kill(i.Pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		a.Log.Warn("end a command that took too long", "container", id[:12], "error", err)
 	}
+	return true
 }
 
 // limited drops what is above outputLimit.

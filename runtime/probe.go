@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -108,6 +109,13 @@ func (p *prober) afterStart(ctx context.Context) bool {
 		return true
 	}
 	err := p.agent.handle(ctx, p.pod, p.spec, p.of.ID, p.pid, *p.spec.Lifecycle.PostStart)
+	for errors.As(err, &unasked{}) && ctx.Err() == nil { // The engine is away: the hook has still to run.
+		select {
+		case <-ctx.Done():
+		case <-time.After(eager):
+			err = p.agent.handle(ctx, p.pod, p.spec, p.of.ID, p.pid, *p.spec.Lifecycle.PostStart)
+		}
+	}
 	switch {
 	case ctx.Err() != nil:
 		return false
@@ -192,6 +200,12 @@ func (p *prober) repeat(ctx context.Context, probe *corev1.Probe, kind string, g
 		err := p.once(ctx, probe)
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.As(err, &unasked{}) {
+			// Nothing is known, and nothing changes: the engine's failures are not the container's.
+			p.agent.Recorder.Event(p.pod, corev1.EventTypeWarning, "Unhealthy", "%s probe errored and resulted in Unknown state: %v", kind, err)
+			delay = period
+			continue
 		}
 		if ok := err == nil; ok == last {
 			run++

@@ -157,6 +157,8 @@ func TestASubPathMayNameThePod(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	c := sh("echo $HOME_OF > /own/f; cat /all/*/f")
+	nobody := int64(4711) // Whoever may write to the volume may write to the directory that is made in it.
+	c.SecurityContext = &corev1.SecurityContext{RunAsUser: &nobody}
 	c.Env = []corev1.EnvVar{{Name: "HOME_OF", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"}}}}
 	c.VolumeMounts = []corev1.VolumeMount{{Name: "work", MountPath: "/own", SubPathExpr: "of-$(HOME_OF)"}, {Name: "work", MountPath: "/all"}}
 	escape := c

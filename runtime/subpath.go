@@ -64,14 +64,36 @@ func openInside(root *os.Root, sub string) (*os.File, error) {
 	return root.OpenFile(sub, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
+// makeAll makes directories that may be used by whoever may use the volume: they have
+// its mode, as a kubelet's have.
 func makeAll(root *os.Root, sub string) error {
+	volume, err := root.Stat(".")
+	if err != nil {
+		return err
+	}
 	parts := strings.Split(filepath.Clean(sub), "/")
 	for i := range parts {
-		if err := root.Mkdir(filepath.Join(parts[:i+1]...), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		at := filepath.Join(parts[:i+1]...)
+		if err := root.Mkdir(at, 0o777); errors.Is(err, fs.ErrExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		if err := giveMode(root, at, volume.Mode()&(fs.ModePerm|fs.ModeSetgid)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// giveMode changes a directory's mode, which the umask had a say in when it was made.
+func giveMode(root *os.Root, at string, mode fs.FileMode) error {
+	f, err := root.OpenFile(at, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Chmod(mode)
 }
 
 // place makes what a mount covers: a directory or a file.

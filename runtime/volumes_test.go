@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -89,8 +90,17 @@ func TestSubPathIsNotLedAway(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	shared := fs.FileMode(0o770) | fs.ModeSetgid
+	if err := os.Chmod(volume, shared); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := subPath(volume, "data/deep", target); err != nil {
 		t.Fatal(err)
+	}
+	for _, made := range []string{"data", "data/deep"} {
+		if info, err := os.Stat(filepath.Join(volume, made)); err != nil || info.Mode() != shared|fs.ModeDir {
+			t.Errorf("%s: %v, %v; want the volume's mode %v", made, info.Mode(), err, shared)
+		}
 	}
 	if err := os.WriteFile(filepath.Join(target, "f"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)

@@ -74,7 +74,7 @@ func (a *Agent) reconcileNode(ctx context.Context, key loop.Key) (loop.Result, e
 	info, infoErr := a.Docker.Info(ctx)
 	if rest := due(&node, infoErr == nil, now); rest > 0 {
 		if infoErr == nil {
-			a.size(info)
+			a.size(info, node.Status)
 		}
 		return loop.Result{After: rest}, nil
 	}
@@ -107,21 +107,45 @@ func due(node *corev1.Node, ready bool, now time.Time) time.Duration {
 	return 0
 }
 
-func (a *Agent) size(info system.Info) corev1.ResourceList {
-	list := corev1.ResourceList{
+// size is what the node has, and what of it pods may ask for: of the disk only so much
+// that none of them has to go. What cannot be read stays as it was.
+func (a *Agent) size(info system.Info, before corev1.NodeStatus) (capacity, allocatable corev1.ResourceList) {
+	capacity = corev1.ResourceList{
 		corev1.ResourceCPU:    *resource.NewQuantity(int64(info.NCPU), resource.DecimalSI),
 		corev1.ResourceMemory: *resource.NewQuantity(info.MemTotal, resource.BinarySI),
 		corev1.ResourcePods:   *resource.NewQuantity(a.MaxPods, resource.DecimalSI),
 	}
+	allocatable = capacity.DeepCopy()
+	if total, err := a.diskTotal(info); err == nil {
+		capacity[corev1.ResourceEphemeralStorage] = *resource.NewQuantity(total, resource.BinarySI)
+		allocatable[corev1.ResourceEphemeralStorage] = *resource.NewQuantity(total/100*int64(a.DiskEvict), resource.BinarySI)
+	} else if q, known := before.Allocatable[corev1.ResourceEphemeralStorage]; known {
+		a.Log.Warn("see how large the disks are", "error", err)
+		capacity[corev1.ResourceEphemeralStorage] = before.Capacity[corev1.ResourceEphemeralStorage]
+		allocatable[corev1.ResourceEphemeralStorage] = q
+	}
 	a.node.mu.Lock()
 	defer a.node.mu.Unlock()
-	a.node.list, a.node.root = list, info.DockerRootDir
-	return list.DeepCopy()
+	a.node.list, a.node.root = allocatable.DeepCopy(), info.DockerRootDir
+	return capacity, allocatable
+}
+
+// diskTotal is the size in bytes of the disk that pods write to; of the smaller one, where
+// the engine's and that of the volumes are two.
+func (a *Agent) diskTotal(info system.Info) (int64, error) {
+	engine, err := diskOf(info.DockerRootDir)
+	if err != nil {
+		return 0, err
+	}
+	volumes, err := diskOf(a.Dir)
+	if err != nil {
+		return 0, err
+	}
+	return int64(min(engine.total, volumes.total)), nil
 }
 
 func (a *Agent) describe(node *corev1.Node, info system.Info) {
-	node.Status.Capacity = a.size(info)
-	node.Status.Allocatable = node.Status.Capacity.DeepCopy()
+	node.Status.Capacity, node.Status.Allocatable = a.size(info, node.Status)
 	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: a.Node}}
 	if a.HostIP.IsValid() {
 		node.Status.Addresses = append([]corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: a.HostIP.String()}}, node.Status.Addresses...)

@@ -147,7 +147,7 @@ func TestTheEnvironment(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	for _, o := range []client.Object{
-		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "settings"}, Data: map[string]string{"COLOR": "blue", "file.txt": "from a file"}},
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "settings"}, Data: map[string]string{"COLOR": "blue", "file.txt": "from a file"}, BinaryData: map[string][]byte{"ICON": {0, 1, 2}}},
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "login"}, Data: map[string][]byte{"password": []byte("s3cret")}},
 		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "back-end"}, Spec: corev1.ServiceSpec{ClusterIP: "172.30.1.2", Ports: []corev1.ServicePort{{Port: 8080, Protocol: corev1.ProtocolTCP}}}},
 	} {
@@ -155,7 +155,7 @@ func TestTheEnvironment(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := sh(`echo "$COLOR $PASSWORD $BACK_END_SERVICE_HOST:$BACK_END_SERVICE_PORT $NAME $GREETING $(hostname)"; cat /config/file.txt /secret/password; ` +
+	c := sh(`echo "$COLOR $PASSWORD $BACK_END_SERVICE_HOST:$BACK_END_SERVICE_PORT $NAME $GREETING $(hostname) ${ICON-none}"; wc -c < /config/ICON; cat /config/file.txt /secret/password; ` +
 		`echo; cat /etc/hostname; grep -c localhost /etc/hosts; echo bad > /config/x || echo read-only; cat /proc/self/status | grep -E 'NoNewPrivs|CapEff'`)
 	c.EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}}
 	c.Env = []corev1.EnvVar{
@@ -174,7 +174,7 @@ func TestTheEnvironment(t *testing.T) {
 	l.until("env", "succeeded", phase(corev1.PodSucceeded))
 	got := l.logs("env", "", corev1.PodLogOptions{})
 	for _, want := range []string{
-		"blue s3cret 172.30.1.2:8080 env hello-env-$(NOBODY) env\n", "from a files3cret\n", "env\n", "read-only\n",
+		"blue s3cret 172.30.1.2:8080 env hello-env-$(NOBODY) env none\n3\n", "from a files3cret\n", "env\n", "read-only\n",
 		"CapEff:\t00000000000005fb\n", "NoNewPrivs:\t1\n",
 	} {
 		if !strings.Contains(got, want) {
@@ -346,6 +346,10 @@ func TestTheNodeIsRegisteredAndReady(t *testing.T) {
 	}, func() any { return n })
 	if n.Status.Capacity.Cpu().IsZero() || n.Status.Capacity.Memory().IsZero() || len(n.Status.Addresses) != 2 {
 		t.Errorf("node %+v", n.Status)
+	}
+	// A pod that says how much it writes has to find room.
+	if all, room := n.Status.Capacity.StorageEphemeral(), n.Status.Allocatable.StorageEphemeral(); room.IsZero() || room.Cmp(*all) >= 0 {
+		t.Errorf("ephemeral storage: %s of %s", room, all)
 	}
 }
 

@@ -107,7 +107,7 @@ func fits(s string, room *int) error {
 func (s surroundings) source(ctx context.Context, from corev1.EnvFromSource) (map[string]string, error) {
 	switch {
 	case from.ConfigMapRef != nil:
-		return s.configMap(ctx, from.ConfigMapRef.Name, from.ConfigMapRef.Optional)
+		return s.words(ctx, from.ConfigMapRef.Name, from.ConfigMapRef.Optional)
 	case from.SecretRef != nil:
 		return s.secret(ctx, from.SecretRef.Name, from.SecretRef.Optional)
 	}
@@ -127,7 +127,7 @@ func (s surroundings) value(ctx context.Context, c *corev1.Container, e corev1.E
 		return v, err == nil, err
 	case from.ConfigMapKeyRef != nil:
 		ref := from.ConfigMapKeyRef
-		data, err := s.configMap(ctx, ref.Name, ref.Optional)
+		data, err := s.words(ctx, ref.Name, ref.Optional)
 		return pick(data, err, "configmap "+ref.Name, ref.Key, ref.Optional)
 	case from.SecretKeyRef != nil:
 		ref := from.SecretKeyRef
@@ -148,27 +148,45 @@ func pick(data map[string]string, err error, from, key string, optional *bool) (
 	return v, found, nil
 }
 
-// configMap is a config map's data, text and binary; nil if it is optional and absent.
+// words is what of a config map's data may be variables: its text. No variable can hold
+// what is binary, and as in Kubernetes, it is left out.
+func (s surroundings) words(ctx context.Context, name string, optional *bool) (map[string]string, error) {
+	text, _, err := s.readConfigMap(ctx, name, optional)
+	return text, err
+}
+
+// configMap is all of a config map's data, text and binary; nil if it is optional and absent.
 func (s surroundings) configMap(ctx context.Context, name string, optional *bool) (map[string]string, error) {
-	at := object{"ConfigMap", s.pod.Namespace, name}
-	if data, known := s.read[at]; known {
-		return data, nil
+	text, binary, err := s.readConfigMap(ctx, name, optional)
+	if err != nil || len(binary) == 0 {
+		return text, err
+	}
+	all := maps.Clone(binary)
+	maps.Copy(all, text)
+	return all, nil
+}
+
+func (s surroundings) readConfigMap(ctx context.Context, name string, optional *bool) (text, binary map[string]string, err error) {
+	at, rest := object{"ConfigMap", s.pod.Namespace, name}, object{"ConfigMap.binaryData", s.pod.Namespace, name}
+	if text, known := s.read[at]; known {
+		return text, s.read[rest], nil
 	}
 	var cm corev1.ConfigMap
-	err := s.client.Get(ctx, client.ObjectKey{Namespace: s.pod.Namespace, Name: name}, &cm)
+	err = s.client.Get(ctx, client.ObjectKey{Namespace: s.pod.Namespace, Name: name}, &cm)
 	if apierrors.IsNotFound(err) && optional != nil && *optional {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("configmap %s: %w", name, err)
+		return nil, nil, fmt.Errorf("configmap %s: %w", name, err)
 	}
-	data := map[string]string{}
+	text, binary = map[string]string{}, map[string]string{}
+	maps.Copy(text, cm.Data)
 	for k, v := range cm.BinaryData {
-		data[k] = string(v)
+		binary[k] = string(v)
 	}
-	maps.Copy(data, cm.Data)
-	s.keep(at, data)
-	return data, nil
+	s.keep(at, text)
+	s.keep(rest, binary)
+	return text, binary, nil
 }
 
 func (s surroundings) secret(ctx context.Context, name string, optional *bool) (map[string]string, error) {

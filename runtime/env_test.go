@@ -84,10 +84,10 @@ func TestFields(t *testing.T) {
 		t.Error("spec.containers is no field that may be referred to")
 	}
 	c := &corev1.Container{Name: "main", Resources: corev1.ResourceRequirements{
-		Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1500m")}, Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")},
+		Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1500m")}, Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi"), corev1.ResourceCPU: resource.MustParse("1009m")},
 	}}
 	for _, r := range []struct{ resource, divisor, want string }{
-		{"limits.cpu", "", "2"}, {"limits.cpu", "1m", "1500"}, {"requests.memory", "1Mi", "64"}, {"limits.memory", "1Gi", "8"}, {"requests.cpu", "", "0"},
+		{"limits.cpu", "", "2"}, {"limits.cpu", "1m", "1500"}, {"requests.memory", "1Mi", "64"}, {"limits.memory", "1Gi", "8"}, {"requests.cpu", "", "2"}, {"requests.cpu", "1m", "1009"}, {"requests.memory", "1G", "1"}, {"requests.ephemeral-storage", "", "0"},
 	} {
 		ref := &corev1.ResourceFieldSelector{Resource: r.resource}
 		if r.divisor != "" {

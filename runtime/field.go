@@ -3,7 +3,6 @@ package runtime
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,5 +97,9 @@ func (s surroundings) resource(c *corev1.Container, ref *corev1.ResourceFieldSel
 	if divisor.IsZero() {
 		divisor = resource.MustParse("1")
 	}
-	return strconv.FormatInt(int64(math.Ceil(q.AsApproximateFloat64()/divisor.AsApproximateFloat64())), 10), nil
+	n, d := q.Value(), divisor.Value()
+	if name == string(corev1.ResourceCPU) { // In thousandths, as it is counted.
+		n, d = q.MilliValue(), divisor.MilliValue()
+	}
+	return strconv.FormatInt((n+d-1)/d, 10), nil
 }

@@ -64,9 +64,16 @@ func astray(lost, now map[way]bool, services netip.Prefix) connections {
 			return false
 		}
 		w := way{netip.AddrPortFrom(front.Unmap(), f.Forward.DstPort), netip.AddrPortFrom(back.Unmap(), f.Reverse.SrcPort)}
-		// Ports of the node stand for all of its addresses.
-		node := way{netip.AddrPortFrom(netip.IPv4Unspecified(), f.Forward.DstPort), w.back}
-		return !now[w] && !now[node] && (lost[w] || lost[node] || services.Contains(w.front.Addr()))
+		gone := services.Contains(w.front.Addr())
+		// Ports of nodes stand for all of their addresses.
+		for _, a := range []netip.Addr{w.front.Addr(), rules.AnyAddress, rules.FarAddress} {
+			at := way{netip.AddrPortFrom(a, w.front.Port()), w.back}
+			if now[at] {
+				return false
+			}
+			gone = gone || lost[at]
+		}
+		return gone
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // throughBoth are the tests of packets that pass or do not pass.
 const throughBoth = "^(TestServices|TestServiceAffinity|TestServiceAffinityEnds|TestNodePortsAndOuterAddresses|TestUDPLeavesAnEndpointThatGoes|" +
 	"TestProjectsAreIsolated|TestAPodCannotTakeAnothersAddress|TestFlatMode|TestNodeAndOutside|TestRestartAdopts|TestDetach|TestDownLeavesNothing|" +
-	"TestNetworkPolicies|TestPolicyWords|TestEgressFirewall|TestLinks|TestLinksDoNotLeadToOtherProjects|TestPodsReachEachOtherAcrossHosts|" +
+	"TestNetworkPolicies|TestPolicyWords|TestEgressFirewall|TestLinks|TestLinksDoNotLeadToOtherProjects|TestPodsReachEachOtherAcrossHosts|TestNodePortsAcrossHosts|" +
 	"TestNoPacketCrossesProjectsByOldKnowledge|TestNodeServesWhileLiveStateIsAway|TestPodsCannotForgeTheOverlay|TestRulesComeBack)$"
 
 // Where the kernel has no nftables, iptables is the whole path: the same tests pass in a

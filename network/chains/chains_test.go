@@ -40,6 +40,9 @@ refused 192.0.2.41 . tcp . 80
 refused 192.0.2.41 . udp . 80
 nodeports tcp . 30080 : goto nodespread-1
 endpoints 0.0.0.0 . tcp . 30080 . 0 : 10.128.0.2 . 8080
+farports tcp . 30080 : goto nodespread-1
+farports udp . 30090 : goto farspread-1
+endpoints 0.0.0.1 . udp . 30090 . 0 : 10.128.2.3 . 8080
 hairpin 10.128.0.2 . 10.128.0.2
 hairpin 10.128.0.3 . 10.128.0.3
 hairpin 10.128.2.3 . 10.128.2.3

@@ -108,13 +108,15 @@ func (c *compiler) guards() {
 	// What every packet passes comes first; what follows is about those that open a connection.
 	var guard []string
 	if !c.f.Flat && c.f.Overlay != "" {
-		guard = append(guard, fmt.Sprintf("-i %s %s", c.f.Overlay, c.jump("arrived")))
+		guard = append(guard, fmt.Sprintf("-i %s -d %s %s", c.f.Overlay, c.f.Cluster, c.jump("arrived")))
 	}
 	if !c.f.Flat {
 		guard = append(guard, fmt.Sprintf("-s %s -d %[1]s %s", c.f.Cluster, c.jump("isolate")))
 	}
 	guard = append(guard, opened+" -j RETURN")
 	if c.f.Overlay != "" {
+		// Another node's pods answer here whoever asked this node for them from outside, and do no more.
+		guard = append(guard, fmt.Sprintf("-i %s ! -d %s %s", c.f.Overlay, c.f.Cluster, prohibited))
 		c.add("filter", "peers", "", c.each(rules.Peers, "-s %s -j RETURN", "-j DROP")...)
 		// Pods and whoever else is forwarded by this node may not make up packets of the overlay.
 		for _, e := range c.sets[rules.Peers] {

@@ -15,14 +15,16 @@ import (
 func (c *compiler) services() {
 	c.fronts(rules.Services, "service")
 	c.fronts(rules.Externals, "external")
-	var ports []string
-	for _, e := range c.sets[rules.NodePorts] {
-		ports = append(ports, c.way(netip.IPv4Unspecified().String(), e.key[0], e.key[1], e.value)...)
-	}
-	c.add("nat", "nodeports", "", ports...)
+	c.add("nat", "nodeports", "", c.ports(rules.NodePorts)...)
 	node := "-m addrtype --dst-type LOCAL " + c.jump("nodeports")
 	// Service addresses are for pods and for the node itself; outer ones are for everybody.
-	c.add("nat", "asked", "PREROUTING", fmt.Sprintf("-s %s %s", c.f.Cluster, c.jump("service")), c.jump("external"), node)
+	asked := []string{fmt.Sprintf("-s %s %s", c.f.Cluster, c.jump("service")), c.jump("external"), node}
+	if c.f.Overlay != "" {
+		// Another node would take what comes by this one for the node's own.
+		c.add("nat", "farports", "", c.ports(rules.FarPorts)...)
+		asked = append(asked, c.each(rules.Peers, fmt.Sprintf("-s %s -d %%s %s", c.f.Cluster, c.jump("farports")))...)
+	}
+	c.add("nat", "asked", "PREROUTING", asked...)
 	// What comes from a loopback address cannot leave the node.
 	c.add("nat", "asks", "OUTPUT", c.jump("service"), c.jump("external"), "! -d 127.0.0.0/8 "+node)
 	c.add("nat", "through", "", fmt.Sprintf("-d %s -j RETURN", c.f.Subnet), fmt.Sprintf("%s -j SNAT --to-source %s", translated, c.f.Gateway))
@@ -35,6 +37,19 @@ func (c *compiler) services() {
 	}
 	// Answers of another node's pod come back by this node, where the connection was translated.
 	c.add("nat", "sources", "POSTROUTING", append(sources, fmt.Sprintf("! -s %s -d %[1]s %s", c.f.Cluster, c.jump("through")))...)
+}
+
+// ports are the rules for ports of this node, or of others.
+func (c *compiler) ports(set rules.Set) []string {
+	var out []string
+	for _, e := range c.sets[set] {
+		at := rules.AnyAddress
+		if strings.Contains(e.value, "far") {
+			at = rules.FarAddress
+		}
+		out = append(out, c.way(at.String(), e.key[0], e.key[1], e.value)...)
+	}
+	return out
 }
 
 // fronts divides the addresses of a set by their first three bytes.
@@ -61,7 +76,7 @@ func (c *compiler) fronts(set rules.Set, name string) {
 // way is the rules that send what asks for a front to one of its endpoints.
 func (c *compiler) way(address, protocol, port, verdict string) []string {
 	front := fmt.Sprintf("-p %s -m %[1]s --dport %s", protocol, port)
-	if address != netip.IPv4Unspecified().String() {
+	if address != rules.AnyAddress.String() && address != rules.FarAddress.String() {
 		front = "-d " + address + " " + front
 	}
 	var targets []string
@@ -93,7 +108,7 @@ func (c *compiler) way(address, protocol, port, verdict string) []string {
 	return out
 }
 
-// stickiness reads session affinity from a verdict of package rules: goto [node]sticky-N-SECONDS.
+// stickiness reads session affinity from a verdict of package rules: goto [node|far]sticky-N-SECONDS.
 func stickiness(verdict string) (seconds uint32, sticky bool) {
 	_, numbers, sticky := strings.Cut(verdict, "sticky-")
 	if !sticky {

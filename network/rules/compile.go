@@ -72,14 +72,30 @@ func OfService(node string, s *corev1.Service, endpoints *corev1.Endpoints) Elem
 			addFront(out, s, Externals, front, proto, p.Port, here(external))
 		}
 		if slices.Contains(ports, strconv.Itoa(int(p.NodePort))) {
-			addFront(out, s, NodePorts, anyAddress, proto, p.NodePort, here(external))
+			addFront(out, s, NodePorts, AnyAddress, proto, p.NodePort, here(external))
+			addFar(out, s, proto, p.NodePort, external, all)
 		}
 	}
 	return out
 }
 
-// anyAddress stands for all of the node's own addresses.
-var anyAddress = netip.IPv4Unspecified()
+// Node ports stand in Endpoints under AnyAddress, which means all of the node's own
+// addresses, or where those of other nodes lead elsewhere, under FarAddress, too.
+var (
+	AnyAddress = netip.IPv4Unspecified()
+	FarAddress = AnyAddress.Next()
+)
+
+// addFar adds what pods of this node get that ask another node's port: any of the endpoints,
+// and at once, because on the other node they would be taken for this one, which may reach all.
+func addFar(out Elements, s *corev1.Service, proto string, port int32, local bool, all []netip.AddrPort) {
+	key := fmt.Sprintf("%s . %d", proto, port)
+	if local {
+		addFront(out, s, FarPorts, FarAddress, proto, port, all)
+	} else if verdict, ok := out[Element{NodePorts, key}]; ok {
+		out[Element{FarPorts, key}] = verdict
+	}
+}
 
 // addFront adds the elements of one way to a service.
 func addFront(out Elements, s *corev1.Service, set Set, front netip.Addr, proto string, port int32, targets []netip.AddrPort) {
@@ -91,8 +107,11 @@ func addFront(out Elements, s *corev1.Service, set Set, front netip.Addr, proto 
 		return
 	}
 	at, kind := Element{set, key}, ""
-	if set == NodePorts {
+	switch set {
+	case NodePorts:
 		at, kind = Element{set, fmt.Sprintf("%s . %d", proto, port)}, "node"
+	case FarPorts:
+		at, kind = Element{set, fmt.Sprintf("%s . %d", proto, port)}, "far"
 	}
 	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		out[at] = fmt.Sprintf("goto %ssticky-%d-%d", kind, len(targets), stickySeconds(s))

@@ -8,6 +8,7 @@
 //	services   address . protocol . port          → the chain that spreads over N endpoints
 //	externals  the same for outer addresses, which everybody may ask for
 //	nodeports  protocol . port                    → the same for ports of the node's addresses
+//	farports   protocol . port                    → the same for pods that ask another node's address
 //	endpoints  address . protocol . port . index  → endpoint address . port
 //	refused    address . protocol . port            an outer address without endpoints
 //	affinity   client . address . protocol . port → index; filled by the kernel
@@ -23,7 +24,8 @@
 // index below N and is translated to what endpoints holds for it. With session affinity
 // that is the chain sticky-N-SECONDS, where a client gets the index that affinity holds, as
 // long as there is an endpoint of it. Ports of the node go to nodespread-N and nodesticky-N-SECONDS, and stand
-// in endpoints under the address 0.0.0.0. What is still addressed to the service network after that
+// in endpoints under the address 0.0.0.0; those of other nodes, where they lead elsewhere, to
+// farspread-N and farsticky-N-SECONDS, and under 0.0.0.1. What is still addressed to the service network after that
 // has no endpoint and is refused.
 //
 // A Table holds the elements by owner (a service, a pod), so that a change of one

@@ -20,6 +20,7 @@ const (
 	Services  Set = "services"
 	Externals Set = "externals"
 	NodePorts Set = "nodeports"
+	FarPorts  Set = "farports"
 	Refused   Set = "refused"
 	Endpoints Set = "endpoints"
 	Affinity  Set = "affinity"
@@ -105,6 +106,7 @@ var layouts = map[Set]layout{
 	Services:  {key: fields(address, protocol, port), value: fields(verdict)},
 	Externals: {key: fields(address, protocol, port), value: fields(verdict)},
 	NodePorts: {key: fields(protocol, port), value: fields(verdict)},
+	FarPorts:  {key: fields(protocol, port), value: fields(verdict)},
 	Refused:   {key: fields(address, protocol, port)},
 	Endpoints: {key: fields(address, protocol, port, mark), value: fields(address, port)},
 	Affinity:  {key: fields(address, address, protocol, port), value: fields(mark), learned: 1 << 18},

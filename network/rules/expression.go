@@ -240,21 +240,29 @@ func lookupNodePort() rule {
 	return rule{"fib daddr type local meta l4proto . th dport vmap @nodeports", exprs}
 }
 
+// lookupFarPort is the same for ports of the other nodes' addresses.
+func lookupFarPort() rule {
+	others := peer(offsetDestination, false)
+	exprs := append(append(others.exprs, portKey(regWide, reg1)...), verdictFrom(FarPorts))
+	return rule{others.text + " meta l4proto . th dport vmap @farports", exprs}
+}
+
 func isRefused() rule {
 	return rule{"ip daddr . meta l4proto . th dport @refused", append(serviceKey(), &expr.Lookup{SourceRegister: regWide, SetName: string(Refused)})}
 }
 
-// front is how a service is asked for: at the packet's destination, or at anyAddress.
-func front(node bool, register uint32) (string, expr.Any) {
-	if node {
-		return anyAddress.String(), &expr.Immediate{Register: register, Data: make([]byte, 4)}
+// front is how a service is asked for: at an address that stands for nodes, or if that is
+// none at the packet's destination.
+func front(at netip.Addr, register uint32) (string, expr.Any) {
+	if at.IsValid() {
+		return at.String(), &expr.Immediate{Register: register, Data: at.AsSlice()}
 	}
 	return "ip daddr", network(offsetDestination, register)
 }
 
 // translate sends the connection to an endpoint that is drawn from n.
-func translate(node bool, n uint32) rule {
-	text, load := front(node, regWide)
+func translate(at netip.Addr, n uint32) rule {
+	text, load := front(at, regWide)
 	exprs := append([]expr.Any{load}, portKey(reg1, reg2)...)
 	return rule{fmt.Sprintf("dnat to %s . meta l4proto . th dport . numgen random mod %d map @endpoints", text, n), append(exprs,
 		&expr.Numgen{Register: reg3, Modulus: n, Type: unix.NFT_NG_RANDOM},
@@ -267,8 +275,8 @@ func translation(address, port uint32) expr.Any {
 }
 
 // clientKey loads client . address . protocol . port of what is asked for.
-func clientKey(node bool) (string, []expr.Any) {
-	text, load := front(node, reg1)
+func clientKey(at netip.Addr) (string, []expr.Any) {
+	text, load := front(at, reg1)
 	return "ip saddr . " + text + " . meta l4proto . th dport", append([]expr.Any{network(offsetSource, regWide), load}, portKey(reg2, reg3)...)
 }
 
@@ -280,8 +288,8 @@ const noIndex = 0xffffffff
 
 // recall puts the index of the client's endpoint into the mark. What nft reads is written with
 // marks: it cannot read a key that is made of what another map holds.
-func recall(node bool) rule {
-	text, exprs := clientKey(node)
+func recall(at netip.Addr) rule {
+	text, exprs := clientKey(at)
 	return rule{"meta mark set " + text + " map @affinity", append(exprs,
 		&expr.Lookup{SourceRegister: regWide, DestRegister: reg4, IsDestRegSet: true, SetName: string(Affinity)},
 		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: reg4})}
@@ -297,8 +305,8 @@ func draw(n uint32) rule {
 
 // note keeps the mark for the client, for so long; deletion goes first where the entry may
 // hold another index, which an update would leave.
-func note(node bool, operation, seconds uint32) rule {
-	text, exprs := clientKey(node)
+func note(at netip.Addr, operation, seconds uint32) rule {
+	text, exprs := clientKey(at)
 	word := map[uint32]string{unix.NFT_DYNSET_OP_UPDATE: "update", dynsetDelete: "delete"}[operation]
 	return rule{fmt.Sprintf("%s @affinity { %s : meta mark } %ds", word, text, seconds), append(exprs,
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg4},
@@ -306,8 +314,8 @@ func note(node bool, operation, seconds uint32) rule {
 }
 
 // translateMarked sends the connection to the endpoint of the index in the mark.
-func translateMarked(node bool) rule {
-	text, load := front(node, regWide)
+func translateMarked(at netip.Addr) rule {
+	text, load := front(at, regWide)
 	exprs := append([]expr.Any{load}, portKey(reg1, reg2)...)
 	return rule{"dnat to " + text + " . meta l4proto . th dport . meta mark map @endpoints", append(exprs,
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg3},
@@ -316,17 +324,17 @@ func translateMarked(node bool) rule {
 }
 
 // translateSticky sends a client to the endpoint that it had, or to a drawn one.
-func translateSticky(node bool, n, seconds uint32) []rule {
+func translateSticky(at netip.Addr, n, seconds uint32) []rule {
 	return []rule{
 		setMark(noIndex),
-		recall(node),
-		join(notMark(noIndex), note(node, unix.NFT_DYNSET_OP_UPDATE, seconds)),
-		translateMarked(node),
+		recall(at),
+		join(notMark(noIndex), note(at, unix.NFT_DYNSET_OP_UPDATE, seconds)),
+		translateMarked(at),
 		draw(n),
-		note(node, dynsetDelete, seconds),
+		note(at, dynsetDelete, seconds),
 		// Where there are more clients than the kernel shall remember, the rule ends here.
-		note(node, unix.NFT_DYNSET_OP_UPDATE, seconds),
-		translateMarked(node),
+		note(at, unix.NFT_DYNSET_OP_UPDATE, seconds),
+		translateMarked(at),
 	}
 }
 

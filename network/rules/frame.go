@@ -64,6 +64,16 @@ func (f Frame) String() string {
 func (f Frame) chains() []chain {
 	nat, filter := nftables.ChainTypeNAT, nftables.ChainTypeFilter
 	toService, toExternal, toNodePort := lookupService(Services), lookupService(Externals), lookupNodePort()
+	asked := []rule{
+		// Service addresses are for pods and for the node itself. Whatever else comes by, such
+		// as the container of a build on Docker's own bridge, is of no project.
+		join(from(f.Cluster), toService),
+		toExternal, toNodePort,
+	}
+	if f.Overlay != "" {
+		// Another node would take what comes by this one for the node's own.
+		asked = append(asked, join(from(f.Cluster), lookupFarPort()))
+	}
 	return append(append(f.overlay(), f.policies()...), []chain{
 		{name: "isolate", rules: f.isolate()},
 		{name: "host", rules: f.host()},
@@ -71,12 +81,7 @@ func (f Frame) chains() []chain {
 		{name: "spoofing", kind: filter, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityRaw, rules: []rule{
 			join(fromLink(f.Links), fromElsewhere(), verdictOf("drop", expr.VerdictDrop)),
 		}},
-		{name: "prerouting", kind: nat, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityNATDest, rules: []rule{
-			// Service addresses are for pods and for the node itself. Whatever else comes by, such
-			// as the container of a build on Docker's own bridge, is of no project.
-			join(from(f.Cluster), toService),
-			toExternal, toNodePort,
-		}},
+		{name: "prerouting", kind: nat, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityNATDest, rules: asked},
 		{name: "nat-output", kind: nat, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityNATDest, rules: []rule{
 			// What comes from a loopback address cannot leave the node.
 			toService, toExternal, join(notTo(loopback), toNodePort),
@@ -112,12 +117,14 @@ func (f Frame) forward() []rule {
 	var out []rule
 	if !f.Flat {
 		if f.Overlay != "" {
-			out = append(out, join(fromExactly(f.Overlay), jump("arrived")))
+			out = append(out, join(fromExactly(f.Overlay), to(f.Cluster), jump("arrived")))
 		}
 		out = append(out, join(from(f.Cluster), to(f.Cluster), jump("isolate")))
 	}
 	out = append(out, join(isEstablished(), verdictOf("return", expr.VerdictReturn)))
 	if f.Overlay != "" {
+		// Another node's pods answer here whoever asked this node for them from outside, and do no more.
+		out = append(out, join(fromExactly(f.Overlay), notTo(f.Cluster), refuse("admin-prohibited")))
 		// Pods, containers and whoever else is forwarded by this node may not make up packets of
 		// the overlay: they would have the node's address when they arrive.
 		out = append(out, join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetDestination, false), refuse("admin-prohibited")))
@@ -179,16 +186,21 @@ func (f Frame) throughNode() rule {
 }
 
 // spreading is the chain that a service's verdict names: spread-N, or sticky-N-SECONDS for
-// session affinity, with "node" before it for ports of the node.
+// session affinity, with "node" before it for ports of the node and "far" for those of others.
 func spreading(name string) (chain, error) {
 	kind, numbers, _ := strings.Cut(name, "-")
-	kind, node := strings.CutPrefix(kind, "node")
+	var at netip.Addr
+	for prefix, address := range map[string]netip.Addr{"node": AnyAddress, "far": FarAddress} {
+		if rest, ok := strings.CutPrefix(kind, prefix); ok {
+			kind, at = rest, address
+		}
+	}
 	var n, seconds uint32
 	switch {
 	case kind == "spread" && scan(numbers, "%d", &n) && n > 0:
-		return chain{name: name, rules: []rule{translate(node, n)}}, nil
+		return chain{name: name, rules: []rule{translate(at, n)}}, nil
 	case kind == "sticky" && scan(numbers, "%d-%d", &n, &seconds) && n > 0 && seconds > 0:
-		return chain{name: name, rules: translateSticky(node, n, seconds)}, nil
+		return chain{name: name, rules: translateSticky(at, n, seconds)}, nil
 	}
 	return chain{}, fmt.Errorf("chain %q: want spread-N or sticky-N-SECONDS", name)
 }

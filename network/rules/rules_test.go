@@ -53,7 +53,7 @@ func TestFrameText(t *testing.T) {
 
 func TestRuleTextsFitIntoComments(t *testing.T) {
 	all := frame("slipway").chains()
-	for _, name := range []string{"spread-10000", "nodespread-10000", "sticky-10000-86400", "nodesticky-10000-86400"} {
+	for _, name := range []string{"spread-10000", "nodespread-10000", "sticky-10000-86400", "nodesticky-10000-86400", "farspread-10000", "farsticky-10000-86400"} {
 		c, err := spreading(name)
 		if err != nil {
 			t.Error(err)

@@ -1,0 +1,70 @@
+package network
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/network/networktest"
+)
+
+// stranger is a machine of the underlay that is no host of the cluster.
+func (c *cluster) stranger() pod {
+	c.t.Helper()
+	c.hosts++
+	m := &machine{Namespace: networktest.New(c.t), t: c.t, name: "stranger", address: "192.0.2.253"}
+	c.plug(m, 1500)
+	m.run("iptables -P INPUT ACCEPT")
+	return pod{Namespace: m.Namespace}
+}
+
+// Every node opens the port for whoever asks from outside, wherever the service's pods are.
+// Pods ask for it as pods, whichever node's address they use: a project stays by itself.
+func TestNodePortsAcrossHosts(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1500)
+	live := c.view("/a")
+	c.create(live, netOf("shop", "10"), netOf("bank", "11"), hostSubnet("h1", "192.0.2.1", "10.128.0.0/23"), hostSubnet("h2", "192.0.2.2", "10.128.2.0/23"))
+	h1, h2, outside := c.host("h1", "/a", 1500), c.host("h2", "/a", 1500), c.stranger()
+	a, b, thief := h1.pod("shop", "a"), h2.pod("shop", "b"), h1.pod("bank", "thief")
+	c.create(live, a.record("h1"), b.record("h2"), thief.record("h1"))
+	ports := []corev1.ServicePort{{Name: "t", Port: 80, NodePort: 30080, Protocol: "TCP"}, {Name: "u", Port: 80, NodePort: 30080, Protocol: "UDP"}}
+	local := []corev1.ServicePort{{Name: "t", Port: 80, NodePort: 30081, Protocol: "TCP"}, {Name: "u", Port: 80, NodePort: 30081, Protocol: "UDP"}}
+	endpoints := subset(a, b)
+	for i, node := range []string{"h1", "h2"} {
+		endpoints[0].Addresses[i].NodeName = &node
+	}
+	c.create(live,
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", Annotations: map[string]string{api.NodePortsAnnotation: "30080"}},
+			Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, ClusterIP: "172.30.0.1", Ports: ports}},
+		&corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Subsets: endpoints},
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "local", Annotations: map[string]string{api.NodePortsAnnotation: "30081"}},
+			Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, ClusterIP: "172.30.0.2", Ports: local, ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyLocal}},
+		&corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "local"}, Subsets: endpoints})
+	h1.run("iptables -A INPUT -p udp -m conntrack --ctstate ESTABLISHED -j ACCEPT")
+	// What a host asks itself; it speaks for no pod.
+	own := func(m *machine) func(network, at string) (string, error) {
+		return func(network, at string) (got string, err error) {
+			err = m.Do(func() (err error) { got, err = ask(network, at); return err })
+			return got, err
+		}
+	}
+	for _, network := range []string{"tcp", "udp"} {
+		for _, at := range []string{h1.address, h2.address} {
+			for who, f := range map[string]func(network, at string) (string, error){"outside": outside.ask, "a pod": a.ask, "a host": own(h1)} {
+				eventually(t, who+" asks "+at+" over "+network, tells(func() (string, error) { return f(network, at+":30080") }, "a", "b"))
+			}
+			for _, port := range []string{":30080", ":30081"} {
+				for range map[string]int{"tcp": 6, "udp": 1}[network] { // what UDP is refused is waited for
+					if got, err := thief.ask(network, at+port); err == nil {
+						t.Errorf("a pod of another project reached %s%s over %s: %q", at, port, network, got)
+					}
+				}
+			}
+		}
+		eventually(t, "a policy of the asked node over "+network, tells(func() (string, error) { return outside.ask(network, h2.address+":30081") }, "b"))
+		eventually(t, "pods ask for all endpoints over "+network, tells(func() (string, error) { return a.ask(network, h2.address+":30081") }, "a", "b"))
+	}
+}

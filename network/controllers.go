@@ -85,6 +85,9 @@ func (d *Driver) prime(ctx context.Context) error {
 		d.primed = false
 		return err
 	}
+	for name, e := range behind {
+		d.followed.set(name, e)
+	}
 	d.records.Ready()
 	if err := d.linkPods(slices.Collect(maps.Keys(d.wishes.of))); err != nil {
 		d.Log.Warn("links of pods are not as they should be", "error", err)
@@ -152,7 +155,11 @@ func (d *Driver) reconcileService(ctx context.Context, name key) (loop.Result, e
 	before := d.table.Of(owner)
 	d.table.Put(owner, now)
 	maps.Copy(d.lost, lostWays(before, now))
-	return loop.Result{}, errors.Join(d.sync(), d.linkPods(d.wishes.askers(name)))
+	syncErr := d.sync()
+	if syncErr == nil {
+		d.followed.set(name, endpoints)
+	}
+	return loop.Result{}, errors.Join(syncErr, d.linkPods(d.wishes.askers(name)))
 }
 
 // ready says whether rules may be made now.

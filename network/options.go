@@ -116,6 +116,8 @@ type Driver struct {
 	records *dns.Records
 	leases  *leases
 	wake    chan key
+	// followed is what the kernel has.
+	followed followed
 
 	mu         sync.Mutex
 	up         bool            // guarded by mu, as all that follows

@@ -140,8 +140,10 @@ func (r *Router) compile(ctx context.Context, _ loop.Key) (loop.Result, error) {
 	table, verdicts := Compile(w.all)
 	old := w.verdicts
 	w.verdicts = verdicts
+	followed := revisions(w.all.Endpoints)
 	w.mu.Unlock()
 	r.Swap(table)
+	r.followed.Store(&followed)
 	for key, v := range verdicts {
 		if before, ok := old[key]; ok && before == v {
 			continue

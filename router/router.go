@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -54,6 +55,8 @@ type Router struct {
 	scheduler *scheduler
 	stats     stats
 	world     *world
+	// followed are the Endpoints' resourceVersions that the table is made of.
+	followed atomic.Pointer[map[types.NamespacedName]uint64]
 }
 
 // New opens the listeners; connections wait until Serve is called. The table is empty

@@ -41,13 +41,17 @@ type Options struct {
 	Docker   engine.Docker
 	// Network connects pods; default: [NoNetwork].
 	Network Network
+	// Followers lead requests to pods on this node. A pod that is deleted goes on until they, and
+	// those of the other nodes, lead to it no more. Default: none do.
+	Followers []Follower
 	// Dir holds the pods' files. The engine must see it under the same path.
 	Dir string
 	// HostIP is the node's address; default: the one that it reaches others from.
 	HostIP netip.Addr
 	// RegistryAuth gives credentials beside the pods' imagePullSecrets; default: none.
 	RegistryAuth RegistryAuth
-	// Drain is how long a pod's containers go on after its deletion; default 2 s.
+	// Drain is how long a pod that is deleted goes on after nothing leads to it any more, for
+	// what is under way; default 2 s.
 	Drain time.Duration
 	// Workers is how many pods are looked at side by side; default 8.
 	Workers int
@@ -99,6 +103,9 @@ type Agent struct {
 	meter  meter
 	pool   pool
 	busy   busy
+	// answers are for other nodes; nodeWake has the Node written.
+	answers  answers
+	nodeWake chan loop.Key
 	// mounting: see [surroundings].
 	mounting sync.Mutex
 	// pauseRef is the image of sandboxes, when the engine was seen to have it.
@@ -116,6 +123,14 @@ type Agent struct {
 type memory struct {
 	key          types.NamespacedName
 	deletionSeen time.Time
+	// behind are the services that lead, or led, to it; left, of one that is to go, the
+	// revisions of their Endpoints that do not name it; ask what other nodes are asked.
+	behind map[string]bool
+	left   map[string]uint64
+	ask    string
+	// handedOver is since when nothing leads to it; late says that this was waited for in vain.
+	handedOver time.Time
+	late       bool
 	// deleted: the object was deleted, and may still wait for finalizers.
 	deleted  bool
 	stopping map[string]time.Time
@@ -191,7 +206,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{Options: o, files: files{filepath.Join(dir, "pods")}, ledger: ledger{dir: filepath.Join(dir, "images")},
 		starting: semaphore.NewWeighted(int64(o.Starts)), pulling: semaphore.NewWeighted(pullsAtOnce), wakes: make(chan loop.Key),
-		litter: litter{wake: make(chan struct{}, 1)}, pool: newPool(), memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
+		litter: litter{wake: make(chan struct{}, 1)}, nodeWake: make(chan loop.Key, 1), pool: newPool(), memories: map[types.UID]*memory{}, ours: map[string]time.Time{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	if err := os.MkdirAll(a.files.root, 0o700); err != nil {
 		return nil, fmt.Errorf("runtime: %w", err)
@@ -207,9 +222,9 @@ type silent struct{}
 
 func (silent) Event(client.Object, string, string, string, ...any) {}
 
-// Controllers are the loops of the agent: one over the pods, one over its Node.
+// Controllers are the loops of the agent: over the pods, over its Node, and over pods that are to go.
 func (a *Agent) Controllers() []loop.Controller {
-	return []loop.Controller{
+	all := []loop.Controller{
 		{
 			Name: "pods-on-node",
 			Watches: []loop.Watch{
@@ -222,6 +237,10 @@ func (a *Agent) Controllers() []loop.Controller {
 		a.nodeController(),
 		a.reclaimController(),
 	}
+	if len(a.Followers) > 0 {
+		all = append(all, a.handOverController())
+	}
+	return all
 }
 
 func (a *Agent) mine(o client.Object) []loop.Key {

@@ -93,15 +93,15 @@ func (w World) removeAll(p *Plan, cs []Container) {
 	}
 }
 
-// terminate ends a pod that is being deleted: a short while in which routers and rules
-// let go of it, then its containers, then everything else, then the object.
+// terminate ends a pod that is being deleted: when routers and rules have let go of it, its
+// containers, then everything else, then the object.
 func (w World) terminate(p *Plan) {
 	grace := graceOf(w.Pod)
 	runs := false
 	for _, c := range w.Containers {
 		runs = runs || c.Kind != Sandbox && c.State == Running
 	}
-	if rest := w.DeletionSeen.Add(w.Drain).Sub(w.Now); runs && grace > 0 && rest > 0 {
+	if rest := w.untilStop(grace); runs && grace > 0 && rest > 0 {
 		p.again(rest)
 		return
 	}

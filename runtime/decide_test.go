@@ -93,7 +93,16 @@ func deleted(ago time.Duration) func(*World) {
 	return func(w *World) {
 		at, grace := metav1.NewTime(epoch), int64(30)
 		w.Pod.DeletionTimestamp, w.Pod.DeletionGracePeriodSeconds = &at, &grace
-		w.DeletionSeen = epoch.Add(-ago)
+		w.DeletionSeen, w.HandedOver = epoch.Add(-ago), epoch.Add(-ago)
+	}
+}
+
+// handedOver is what something led to until that long ago; 0: something does.
+func handedOver(ago time.Duration) func(*World) {
+	return func(w *World) {
+		if w.HandedOver = (time.Time{}); ago > 0 {
+			w.HandedOver = epoch.Add(-ago)
+		}
 	}
 }
 
@@ -238,7 +247,26 @@ func TestDecide(t *testing.T) {
 		"what has ended for good needs no sandbox": {world: scene(spec(never), has(main(0, Exited, 0)))},
 
 		"a deleted pod drains first": {world: scene(deleted(0), has(run, main(0, Running, time.Hour))), after: 2 * time.Second},
-		"then it is asked to stop":   {world: scene(deleted(2*time.Second), has(run, main(0, Running, time.Hour))), plan: "stop main c0 grace=30s", after: 30 * time.Second},
+		"not before nothing leads to it any more": {
+			world: scene(deleted(5*time.Second), handedOver(0), has(run, main(0, Running, time.Hour))), after: 25 * time.Second,
+		},
+		"and what was under way has arrived": {
+			world: scene(deleted(5*time.Second), handedOver(time.Second), has(run, main(0, Running, time.Hour))), after: time.Second,
+		},
+		"but it waits no longer than its grace period": {
+			world: scene(deleted(30*time.Second), handedOver(0), has(run, main(0, Running, time.Hour))), plan: "stop main c0 grace=30s", after: 30 * time.Second,
+		},
+		"nor drains": {
+			world: scene(deleted(30*time.Second), handedOver(time.Second), has(run, main(0, Running, time.Hour))), plan: "stop main c0 grace=30s", after: 30 * time.Second,
+		},
+		"nor longer than 30 s": {
+			world: scene(deleted(30*time.Second), handedOver(0), func(w *World) { *w.Pod.DeletionGracePeriodSeconds = 3600 }, has(run, main(0, Running, time.Hour))),
+			plan:  "stop main c0 grace=1h0m0s", after: time.Hour,
+		},
+		"and not at all without one": {
+			world: scene(deleted(0), handedOver(0), func(w *World) { *w.Pod.DeletionGracePeriodSeconds = 0 }, has(run, main(0, Running, time.Hour))), plan: "kill main c0",
+		},
+		"then it is asked to stop": {world: scene(deleted(2*time.Second), has(run, main(0, Running, time.Hour))), plan: "stop main c0 grace=30s", after: 30 * time.Second},
 		"and waited for": {
 			world: scene(deleted(time.Minute), has(run, main(0, Running, time.Hour)), func(w *World) { w.Stopping = map[string]time.Time{"c0": epoch.Add(-10 * time.Second)} }), after: 20 * time.Second,
 		},

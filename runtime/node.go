@@ -44,8 +44,7 @@ func (n *nodeFacts) capacity() corev1.ResourceList {
 // nodeController registers the node and renews its status. It is woken by its own
 // timer, and by whoever changes or deletes the Node.
 func (a *Agent) nodeController() loop.Controller {
-	wake := make(chan loop.Key, 1)
-	wake <- loop.Key{Name: a.Node}
+	a.wakeNode()
 	return loop.Controller{
 		Name: "node",
 		Watches: []loop.Watch{{List: &corev1.NodeList{}, Keys: func(o client.Object) []loop.Key {
@@ -54,7 +53,7 @@ func (a *Agent) nodeController() loop.Controller {
 			}
 			return []loop.Key{{Name: a.Node}}
 		}}},
-		Wake: wake, Reconcile: a.reconcileNode,
+		Wake: a.nodeWake, Reconcile: a.reconcileNode,
 	}
 }
 
@@ -69,6 +68,9 @@ func (a *Agent) reconcileNode(ctx context.Context, key loop.Key) (loop.Result, e
 	}
 	if err != nil {
 		return loop.Result{}, err
+	}
+	if conflict, err := a.writeAnswers(ctx, &node); conflict || err != nil {
+		return loop.Result{After: time.Millisecond}, err
 	}
 	now := a.Clock()
 	info, infoErr := a.Docker.Info(ctx)
@@ -88,6 +90,7 @@ func (a *Agent) reconcileNode(ctx context.Context, key loop.Key) (loop.Result, e
 		}
 	}
 	setReady(next, infoErr, now)
+	a.setAnswers(next, now)
 	if err := a.Client.Status().Patch(ctx, next, client.MergeFrom(&node)); err != nil {
 		return loop.Result{}, err
 	}

@@ -160,6 +160,10 @@ func (a *Agent) observeMemory(key loop.Key, w *World) {
 		if w.Pod.DeletionTimestamp != nil && m.deletionSeen.IsZero() {
 			m.deletionSeen = w.Now
 		}
+		if len(a.Followers) == 0 {
+			m.handedOver = m.deletionSeen // nothing ever led to it
+		}
+		w.HandedOver, w.Asked = m.handedOver, m.ask
 		w.DeletionSeen, w.Deleted, w.Attached = m.deletionSeen, m.deleted, m.attached
 		w.Failures, w.Wanted = maps.Clone(m.failures), maps.Clone(m.wanted)
 	})

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"slipway.dev/slipway/api"
 )
 
 // Addresses are the ones a pod's status shows; an invalid one is left out.
@@ -256,6 +258,13 @@ func (w World) conditions(s *corev1.PodStatus) {
 		ready, reason, message = corev1.ConditionFalse, "ReadinessGatesNotReady", "the status of pod readiness gates is not True: "+quoted(shut)
 	}
 	w.condition(s, corev1.PodReady, ready, reason, message)
+	switch {
+	case w.Asked == "":
+	case w.HandedOver.IsZero():
+		w.condition(s, api.HandOver, corev1.ConditionFalse, "Asked", w.Asked)
+	default:
+		w.condition(s, api.HandOver, corev1.ConditionTrue, "Answered", w.Asked)
+	}
 }
 
 // shutGates are the pod's readiness gates whose condition, which somebody else sets, is

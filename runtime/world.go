@@ -35,10 +35,13 @@ type World struct {
 	Stopping map[string]time.Time
 	// Health is what the probes of a container, by id, found.
 	Health map[string]Health
-	// DeletionSeen is when the pod's deletion was first seen; Drain is how long after it
-	// the containers go on, so that routers and rules let go first.
-	DeletionSeen time.Time
-	Drain        time.Duration
+	// DeletionSeen is when the pod's deletion was first seen, and HandedOver since when no
+	// router and no rules lead to it; zero: some may. Drain is how long after that the
+	// containers go on.
+	DeletionSeen, HandedOver time.Time
+	Drain                    time.Duration
+	// Asked is what other nodes are asked before the pod is stopped; empty: nothing.
+	Asked string
 	// Deleted says that the object was deleted and only waits for its finalizers.
 	Deleted bool
 }

@@ -152,7 +152,7 @@ func (r *running) openParts(ctx context.Context, docker engine.Docker) error {
 	}
 	r.agent, err = runtime.New(runtime.Options{
 		Node: s.Name, Instance: datadir.Instance(r.DataDir), Client: r.mirror, Docker: docker, Network: r.network,
-		Dir: r.dir("pods"), HostIP: host, Log: r.Log, Recorder: events, Sandboxes: r.sandboxes(),
+		Followers: []runtime.Follower{r.network}, Dir: r.dir("pods"), HostIP: host, Log: r.Log, Recorder: events, Sandboxes: r.sandboxes(),
 	})
 	if err != nil {
 		return errors.Join(err, r.network.Close())

@@ -163,7 +163,7 @@ func (s *server) openNode(ctx context.Context) error {
 	s.closing(p.network.Close)
 	p.agent, err = node.New(node.Options{
 		Node: s.cfg.Node, Instance: s.cfg.instance(), Client: s.live, Docker: docker, Network: p.network,
-		Dir: s.cfg.dir("pods"), Log: s.log, Recorder: s.events, Sandboxes: cmp.Or(s.cfg.Sandboxes, -1),
+		Followers: []node.Follower{p.network, p.router}, Dir: s.cfg.dir("pods"), Log: s.log, Recorder: s.events, Sandboxes: cmp.Or(s.cfg.Sandboxes, -1),
 	})
 	if err != nil {
 		return err

@@ -215,8 +215,8 @@ func (w *world) problems() []problem {
 	}
 	for i := range w.pods.Items {
 		p := &w.pods.Items[i]
-		if podHealth(p) == healthBad {
-			all = append(all, problem{Where: p.Namespace, Link: "/pods/" + p.Namespace + "/" + p.Name, Text: "Pod " + p.Name + ": " + table.PodStatus(p)})
+		if trouble := table.PodTrouble(p); trouble != "" {
+			all = append(all, problem{Where: p.Namespace, Link: "/pods/" + p.Namespace + "/" + p.Name, Text: "Pod " + p.Name + ": " + trouble})
 		}
 	}
 	for _, b := range newestBuilds(w.builds.Items) {

@@ -2,7 +2,9 @@ package table
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,7 +26,9 @@ func podCells(p *corev1.Pod, now time.Time) []any {
 }
 
 // PodStatus is the word in the STATUS column: the phase, unless a container or the
-// deletion tells more. The rules are those of kubernetes' printPod.
+// deletion tells more. The rules are those of kubernetes' printPod, but for pods that were
+// ended for a reason of their own (Evicted, DeadlineExceeded): it tells more than that
+// their containers were killed.
 func PodStatus(p *corev1.Pod) string {
 	word := string(p.Status.Phase)
 	if p.Status.Reason != "" {
@@ -33,7 +37,7 @@ func PodStatus(p *corev1.Pod) string {
 	initial, waiting := initStatus(p)
 	if waiting {
 		word = initial
-	} else if w := containersStatus(p); w != "" {
+	} else if w := containersStatus(p); w != "" && (p.Status.Phase != corev1.PodFailed || p.Status.Reason == "") {
 		word = w
 	}
 	if p.DeletionTimestamp != nil && p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded {
@@ -43,6 +47,40 @@ func PodStatus(p *corev1.Pod) string {
 		word = "Pending"
 	}
 	return word
+}
+
+// PodTrouble is what keeps a pod from doing what it is there for, and why; empty: nothing
+// that a person had to look after.
+func PodTrouble(p *corev1.Pod) string {
+	word := PodStatus(p)
+	if p.Status.Phase == corev1.PodFailed {
+		return saying(word, p.Status.Message)
+	}
+	if p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded {
+		return ""
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Message != "" {
+			return saying(word, c.Message)
+		}
+	}
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		// A container that is merely being made says at most that its image is pulled.
+		if w := s.State.Waiting; w != nil && w.Message != "" && !strings.HasPrefix(w.Message, "pulling image ") {
+			return saying(w.Reason, w.Message)
+		}
+	}
+	if strings.HasSuffix(word, "BackOff") || strings.HasSuffix(word, "Error") || word == "ContainerCannotRun" {
+		return word
+	}
+	return ""
+}
+
+func saying(word, why string) string {
+	if why == "" {
+		return word
+	}
+	return word + ": " + why
 }
 
 // initStatus is how far the init containers are, and whether they still hold the pod.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -33,6 +34,7 @@ func TestRows(t *testing.T) {
 		{"Pod", `{"metadata":{"name":"p","deletionTimestamp":"2026-01-02T11:59:00Z"},"spec":{"containers":[{}]},"status":{"phase":"Running"}}`, []any{"p", "0/1", "Terminating", "0"}},
 		{"Pod", `{"metadata":{"name":"p"},"spec":{"containers":[{}],"initContainers":[{},{}]},"status":{"phase":"Pending","initContainerStatuses":[{"state":{"terminated":{"exitCode":0}}},{"state":{"running":{}}}]}}`, []any{"p", "0/1", "Init:1/2", "0"}},
 		{"Pod", `{"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Failed","containerStatuses":[{"restartCount":2,"state":{"terminated":{"exitCode":3}}}]}}`, []any{"p", "0/1", "ExitCode:3", "2"}},
+		{"Pod", `{"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Failed","reason":"Evicted","containerStatuses":[{"state":{"terminated":{"exitCode":137,"reason":"Error"}}}]}}`, []any{"p", "0/1", "Evicted", "0"}},
 		{"Pod", `{"metadata":{"name":"p"}}`, []any{"p", "0/0", "Pending", "0"}},
 		{"DeploymentConfig", `{"metadata":{"name":"d"},"spec":{"replicas":2,"triggers":[{"type":"ConfigChange"},{"type":"ImageChange","imageChangeParams":{"from":{"name":"a:b"}}}]},"status":{"latestVersion":4,"updatedReplicas":1}}`, []any{"d", int64(4), int32(2), int32(1), "config,image(a:b)"}},
 		{"Deployment", `{"metadata":{"name":"d"},"spec":{"replicas":3,"selector":{"matchLabels":{"a":"b"}},"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}},"status":{"readyReplicas":2,"updatedReplicas":1,"availableReplicas":2}}`, []any{"d", "2/3", int32(1), int32(2), "<unknown>", "c", "i", "a=b"}},
@@ -61,6 +63,29 @@ func TestRows(t *testing.T) {
 		}
 		if got := row.Cells[:min(len(c.want), len(row.Cells))]; !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %#v, want %#v", c.kind, got, c.want)
+		}
+	}
+}
+
+func TestPodTrouble(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[string]string{
+		`{"phase":"Running"}`:   "",
+		`{"phase":"Succeeded"}`: "",
+		`{"phase":"Failed","reason":"DeadlineExceeded","message":"too long","containerStatuses":[{"state":{"terminated":{"reason":"Completed"}}}]}`:                                                           "DeadlineExceeded: too long",
+		`{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","message":"0/1 nodes"}]}`:                                                                                                   "Pending: 0/1 nodes",
+		`{"phase":"Pending","containerStatuses":[{"state":{"waiting":{"reason":"ContainerCreating"}}}]}`:                                                                                                      "",
+		`{"phase":"Pending","containerStatuses":[{"state":{"waiting":{"reason":"ContainerCreating","message":"pulling image a"}}}]}`:                                                                          "",
+		`{"phase":"Pending","containerStatuses":[{"state":{"waiting":{"reason":"ContainerCreating","message":"configmap a not found"}}}]}`:                                                                    "ContainerCreating: configmap a not found",
+		`{"phase":"Pending","containerStatuses":[{"state":{"terminated":{"reason":"ContainerCannotRun"}}},{"state":{"waiting":{"reason":"ImagePullBackOff","message":"no route"}}}]}`:                         "ImagePullBackOff: no route",
+		`{"phase":"Pending","initContainerStatuses":[{"state":{"waiting":{"reason":"CrashLoopBackOff","message":"back-off 10s"}}}],"containerStatuses":[{"state":{"waiting":{"reason":"PodInitializing"}}}]}`: "CrashLoopBackOff: back-off 10s",
+	} {
+		var p corev1.Pod
+		if err := json.Unmarshal([]byte(`{"status":`+status+`}`), &p); err != nil {
+			t.Fatal(err)
+		}
+		if got := PodTrouble(&p); got != want {
+			t.Errorf("%s: %q, want %q", status, got, want)
 		}
 	}
 }

@@ -144,18 +144,34 @@ func (o *overview) differenceRows() [][]string {
 func (o *overview) deploymentRows() [][]string {
 	var rows [][]string
 	for _, d := range o.deployments.Items {
+		want := d.Spec.Replicas
+		if d.Spec.Test || d.Status.LatestVersion == 0 && d.Spec.Triggers != nil && len(d.Spec.Triggers) == 0 {
+			want = 0 // It has pods only while it rolls out; or is never rolled out.
+		}
 		status := "Ready"
-		switch {
-		case d.Status.ReadyReplicas < d.Spec.Replicas:
+		switch _, failed := rolloutFailed(d.Status.Conditions); {
+		case failed:
+			status = "Failed"
+		case d.Status.ReadyReplicas < want:
 			status = "NotReady"
-		case d.Status.UpdatedReplicas < d.Spec.Replicas:
+		case d.Status.UpdatedReplicas < want:
 			status = "Pending"
 		}
 		rows = append(rows, []string{
-			d.Namespace + "/" + d.Name, fmt.Sprintf("%d/%d", d.Status.ReadyReplicas, d.Spec.Replicas), strconv.FormatInt(d.Status.LatestVersion, 10), status,
+			d.Namespace + "/" + d.Name, fmt.Sprintf("%d/%d", d.Status.ReadyReplicas, want), strconv.FormatInt(d.Status.LatestVersion, 10), status,
 		})
 	}
 	return append(rows, o.workloads.rows()...)
+}
+
+// rolloutFailed is why the newest rollout was given up, if it was.
+func rolloutFailed(conditions []appsv1.DeploymentCondition) (why string, failed bool) {
+	for _, c := range conditions {
+		if c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse {
+			return cmp.Or(c.Message, string(c.Reason)), true
+		}
+	}
+	return "", false
 }
 
 // buildRows are the builds that go on.
@@ -175,8 +191,8 @@ func (o *overview) buildRows() [][]string {
 	return rows
 }
 
-// problemRows are mistakes in repositories, newest builds that failed, and pods that do
-// not come up.
+// problemRows are mistakes in repositories, newest builds that failed, rollouts that did,
+// and pods that do not come up.
 func (o *overview) problemRows() [][]string {
 	var rows [][]string
 	for _, a := range o.applications.Items {
@@ -189,10 +205,16 @@ func (o *overview) problemRows() [][]string {
 			rows = append(rows, []string{fmt.Sprintf("%s/build/%s: %s: %s", b.Namespace, b.Name, b.Status.Reason, b.Status.Message)})
 		}
 	}
+	for _, d := range o.deployments.Items {
+		if why, failed := rolloutFailed(d.Status.Conditions); failed {
+			rows = append(rows, []string{fmt.Sprintf("%s/deploymentconfig/%s: %s", d.Namespace, d.Name, firstLine(why))})
+		}
+	}
+	rows = append(rows, o.workloads.problems()...)
 	for i := range o.pods.Items {
 		p := &o.pods.Items[i]
-		if word := table.PodStatus(p); strings.HasSuffix(word, "BackOff") || strings.HasSuffix(word, "Error") || p.Status.Phase == corev1.PodFailed {
-			rows = append(rows, []string{fmt.Sprintf("%s/pod/%s: %s", p.Namespace, p.Name, word)})
+		if trouble := table.PodTrouble(p); trouble != "" {
+			rows = append(rows, []string{fmt.Sprintf("%s/pod/%s: %s", p.Namespace, p.Name, firstLine(trouble))})
 		}
 	}
 	return rows

@@ -107,6 +107,7 @@ var rules = map[schema.GroupKind]func(*unstructured.Unstructured) Health{
 	{Group: v1alpha1.GroupVersion.Group, Kind: "GitRepository"}: typed(gitRepository),
 	{Group: v1alpha1.GroupVersion.Group, Kind: "Promotion"}:     typed(promotion),
 	{Kind: "Node"}: typed(node),
+	{Kind: "Pod"}:  pod,
 }
 
 // typed makes a rule over a type into one over any object.

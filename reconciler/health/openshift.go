@@ -20,13 +20,17 @@ import (
 // or that is paused, is Current as it stands: nobody waits for anything.
 func deploymentConfig(dc *appsv1.DeploymentConfig) Health {
 	s := dc.Status
+	rollout, known := rolloutCondition(s.Conditions)
 	if s.ObservedGeneration < dc.Generation {
+		// As in OpenShift, all of it is observed only when the rollout is over.
+		if known && rollout.Status != corev1.ConditionFalse && rollout.Reason != string(appsv1.NewReplicationControllerAvailableReason) {
+			return progress("version %d rolls out: %s", s.LatestVersion, podsOf(dc))
+		}
 		return progress("its newest version has not been looked at yet")
 	}
 	if s.LatestVersion == 0 {
 		return neverRolledOut(dc)
 	}
-	rollout, known := rolloutCondition(s.Conditions)
 	if known && rollout.Status == corev1.ConditionFalse {
 		return failed("%s", cmp.Or(rollout.Message, rollout.Reason))
 	}

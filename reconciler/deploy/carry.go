@@ -107,7 +107,11 @@ func (c configs) carryMove(ctx context.Context, dc *appsv1.DeploymentConfig, r R
 		}
 		return nil
 	case m.Over:
-		return c.hookOver(ctx, to, m.Moment)
+		err := c.hookOver(ctx, to, m.Moment)
+		if err == nil && m.Ignored != "" {
+			c.Events.Event(dc, corev1.EventTypeWarning, "Failed", "The %s hook of %s failed, which is ignored: %s", m.Moment, to.Name, m.Ignored)
+		}
+		return err
 	case m.Deploy:
 		pod, err := DeployerPod(to, r.Strategy)
 		if err != nil {
@@ -165,8 +169,9 @@ func (c configs) hookOver(ctx context.Context, to *corev1.ReplicationController,
 	return c.Client.Update(ctx, to)
 }
 
-// phase notes how far a rollout is. Before it ends, its own pods go: all of them after
-// success, after a failure only those that still run.
+// phase notes how far a rollout is. Before it ends, its own pods go: after a failure those
+// that still run, after success also those that succeeded. Those that failed stay to be
+// read, be it that nobody minded.
 func (c configs) phase(ctx context.Context, dc *appsv1.DeploymentConfig, to *corev1.ReplicationController, m Move) error {
 	if m.Phase == appsv1.DeploymentStatusComplete || m.Phase == appsv1.DeploymentStatusFailed {
 		var list corev1.PodList
@@ -174,7 +179,7 @@ func (c configs) phase(ctx context.Context, dc *appsv1.DeploymentConfig, to *cor
 			return err
 		}
 		for i := range list.Items {
-			if p := &list.Items[i]; m.Phase == appsv1.DeploymentStatusComplete || !pods.Over(p) {
+			if p := &list.Items[i]; !pods.Over(p) || m.Phase == appsv1.DeploymentStatusComplete && p.Status.Phase != corev1.PodFailed {
 				if err := c.Client.Delete(ctx, p); client.IgnoreNotFound(err) != nil {
 					return err
 				}

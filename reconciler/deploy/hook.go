@@ -31,7 +31,7 @@ func (r Rollout) hook(at Moment, h *appsv1.LifecycleHook) (m Move, over bool) {
 func failedHook(at Moment, h *appsv1.LifecycleHook, why string) Move {
 	switch h.FailurePolicy {
 	case appsv1.LifecycleHookFailurePolicyIgnore:
-		return Move{Moment: at, Over: true}
+		return Move{Moment: at, Over: true, Ignored: why}
 	case appsv1.LifecycleHookFailurePolicyRetry:
 		return Move{Hook: h, Moment: at, Retry: true}
 	}

@@ -60,6 +60,8 @@ type Move struct {
 	Retry bool
 	// Over notes that the hook of Moment is over.
 	Over bool
+	// Ignored is why that hook failed, where its policy is to go on.
+	Ignored string
 	// Deploy starts a Custom strategy's pod.
 	Deploy bool
 	// After says when to look again, where nothing else is asked and time alone may change the answer.

@@ -162,6 +162,13 @@ func TestFailurePoliciesOfHooks(t *testing.T) {
 					dc.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.DeploymentStrategyTypeRecreate, RecreateParams: p}
 				}))
 				k.becomes(want)
+				if policy == appsv1.LifecycleHookFailurePolicyIgnore {
+					k.told("The " + at + " hook of web-1 failed, which is ignored")
+				}
+				var pod corev1.Pod
+				if err := k.c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-1-hook-" + at}, &pod); err != nil {
+					t.Errorf("the hook's pod does not stay to be read: %v", err)
+				}
 			})
 		}
 	}

@@ -2,6 +2,7 @@ package network
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 
@@ -23,18 +24,44 @@ func ofPod(a netip.Addr) connections {
 	}
 }
 
-// way is a service's address and port, and an endpoint behind it.
+// way is a service's address and port, and an endpoint behind it; none: what asked there before
+// the address or the port was the service's.
 type way struct{ front, back netip.AddrPort }
 
 // lostWays is the ways over UDP that were there and no longer are. A connection over UDP
 // never ends by itself: as long as a client goes on sending, the kernel sends to the
-// endpoint that it chose at first.
+// endpoint that it chose at first, or to none.
 func lostWays(before, now rules.Elements) map[way]bool {
 	lost := waysOf(before)
 	for w := range waysOf(now) {
 		delete(lost, w)
 	}
+	for e := range now {
+		if _, was := before[e]; was {
+			continue
+		}
+		if front, ok := opens(e); ok {
+			lost[way{front: front}] = true
+		}
+	}
 	return lost
+}
+
+// opens is where an element has a service asked for over UDP, beside its own address: nobody
+// has anything there without a service.
+func opens(e rules.Element) (netip.AddrPort, bool) {
+	key := strings.Split(e.Key, " . ")
+	switch e.Set {
+	case rules.NodePorts:
+		key = append([]string{rules.AnyAddress.String()}, key...)
+	case rules.FarPorts:
+		key = append([]string{rules.FarAddress.String()}, key...)
+	case rules.Externals:
+	default:
+		return netip.AddrPort{}, false
+	}
+	front, err := netip.ParseAddrPort(key[0] + ":" + key[2])
+	return front, err == nil && key[1] == "udp"
 }
 
 func waysOf(elements rules.Elements) map[way]bool {
@@ -71,7 +98,7 @@ func astray(lost, now map[way]bool, services netip.Prefix) connections {
 			if now[at] {
 				return false
 			}
-			gone = gone || lost[at]
+			gone = gone || lost[at] || w.front == w.back && lost[way{front: at.front}]
 		}
 		return gone
 	}
@@ -82,7 +109,13 @@ func (d *Driver) sweep() error {
 	if d.swept && len(d.lost) == 0 {
 		return nil
 	}
-	if err := forgetConnections(astray(d.lost, waysOf(d.table.Elements()), d.ServiceNetwork)); err != nil {
+	all := d.table.Elements()
+	lost := d.lost
+	if !d.swept {
+		lost = lostWays(nil, all)
+		maps.Copy(lost, d.lost)
+	}
+	if err := forgetConnections(astray(lost, waysOf(all), d.ServiceNetwork)); err != nil {
 		return err
 	}
 	d.swept = true

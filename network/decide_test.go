@@ -152,6 +152,15 @@ func TestLostWays(t *testing.T) {
 	if len(lost) != 1 || !lost[way{front, netip.MustParseAddrPort("10.128.0.2:53")}] {
 		t.Errorf("got %v", lost)
 	}
+	opened := rules.Elements{{Set: rules.NodePorts, Key: "udp . 30053"}: "", {Set: rules.NodePorts, Key: "tcp . 30053"}: "",
+		{Set: rules.Externals, Key: "192.0.2.1 . udp . 53"}: "", {Set: rules.Services, Key: "172.30.0.1 . udp . 53"}: ""}
+	lost = lostWays(nil, opened)
+	if len(lost) != 2 || !lost[way{front: netip.MustParseAddrPort("0.0.0.0:30053")}] || !lost[way{front: netip.MustParseAddrPort("192.0.2.1:53")}] {
+		t.Errorf("got %v", lost)
+	}
+	if lost = lostWays(opened, opened); len(lost) != 0 {
+		t.Errorf("nothing changed, but %v", lost)
+	}
 }
 
 func TestDecidePrograms(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 )
 
 // throughBoth are the tests of packets that pass or do not pass.
-const throughBoth = "^(TestServices|TestServiceAffinity|TestServiceAffinityEnds|TestNodePortsAndOuterAddresses|TestUDPLeavesAnEndpointThatGoes|" +
+const throughBoth = "^(TestServices|TestServiceAffinity|TestServiceAffinityEnds|TestNodePortsAndOuterAddresses|TestUDPLeavesAnEndpointThatGoes|TestUDPFindsAServiceThatComes|" +
 	"TestProjectsAreIsolated|TestAPodCannotTakeAnothersAddress|TestFlatMode|TestNodeAndOutside|TestRestartAdopts|TestDetach|TestDownLeavesNothing|" +
 	"TestNetworkPolicies|TestPolicyWords|TestEgressFirewall|TestLinks|TestLinksDoNotLeadToOtherProjects|TestPodsReachEachOtherAcrossHosts|TestNodePortsAcrossHosts|" +
 	"TestNoPacketCrossesProjectsByOldKnowledge|TestNodeServesWhileLiveStateIsAway|TestPodsCannotForgeTheOverlay|TestRulesComeBack)$"

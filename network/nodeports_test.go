@@ -1,6 +1,8 @@
 package network
 
 import (
+	"fmt"
+	"net"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -67,4 +69,47 @@ func TestNodePortsAcrossHosts(t *testing.T) {
 		eventually(t, "a policy of the asked node over "+network, tells(func() (string, error) { return outside.ask(network, h2.address+":30081") }, "b"))
 		eventually(t, "pods ask for all endpoints over "+network, tells(func() (string, error) { return a.ask(network, h2.address+":30081") }, "a", "b"))
 	}
+}
+
+// A client that sends to a node's port or to an outer address before there is a service, and
+// never stops, is served when there is one.
+func TestUDPFindsAServiceThatComes(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	a := x.pod("shop", "a")
+	x.service("shop", "names", 1, a)
+	n := int(x.driver.ServiceNetwork.Addr().As4()[1]) // all tests share the node's ports
+	network, port := fmt.Sprintf("192.168.%d", n), 32000+n
+	client := x.outside(network)
+	var conn net.Conn
+	if err := client.Do(func() (err error) { conn, err = net.Dial("udp", fmt.Sprintf("%s.1:%d", network, port)); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// Something takes it meanwhile, so that the kernel keeps the connection.
+	taker, err := net.ListenPacket("udp", fmt.Sprintf("%s.1:%d", network, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taker.Close()
+	taken := make(chan error, 1)
+	go func() {
+		_, _, err := taker.ReadFrom(make([]byte, 100))
+		taken <- err
+	}()
+	if _, err := conn.Write([]byte("early")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-taken; err != nil {
+		t.Fatal(err)
+	}
+	x.change("names", func(s *corev1.Service) {
+		s.Spec.Type = corev1.ServiceTypeNodePort
+		s.Annotations = map[string]string{api.NodePortsAnnotation: fmt.Sprint(port)}
+		for i := range s.Spec.Ports {
+			s.Spec.Ports[i].NodePort = int32(port)
+		}
+	})
+	eventually(t, "the same socket", tells(func() (string, error) { return speak(conn) }, "a"))
 }

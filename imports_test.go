@@ -31,7 +31,7 @@ var ofItsControllers = []string{"reconciler/pods"}
 var forTests = []string{"state", "state/statetest", "runtime/lab", "runtime/lab/labtest"}
 
 // ofTheReconciler are decisions that the reconciler itself is made of; they import nobody.
-var ofTheReconciler = []string{"reconciler/health", "reconciler/gate", "reconciler/live"}
+var ofTheReconciler = []string{"reconciler/health", "reconciler/gate", "reconciler/live", "reconciler/admission"}
 
 const maxLines = 450
 

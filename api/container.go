@@ -163,27 +163,18 @@ func validateContainerPorts(ports []corev1.ContainerPort, hostPorts sets.Set[str
 	return errs
 }
 
-// validateSecurityContext refuses what gives a container power over the host.
+// validateSecurityContext looks at what no container may have. The rest of what gives it power over the host is up
+// to SecurityContextConstraints.
 func validateSecurityContext(s *corev1.SecurityContext, p *field.Path) field.ErrorList {
 	if s == nil {
 		return nil
 	}
 	var errs field.ErrorList
-	if s.Privileged != nil && *s.Privileged {
-		errs = append(errs, field.Forbidden(p.Child("privileged"), "a privileged container "+refused))
-	}
-	if s.AllowPrivilegeEscalation != nil && *s.AllowPrivilegeEscalation {
-		errs = append(errs, field.Forbidden(p.Child("allowPrivilegeEscalation"), "gaining privileges "+refused))
+	if e := s.AllowPrivilegeEscalation; e != nil && !*e && s.Privileged != nil && *s.Privileged {
+		errs = append(errs, field.Invalid(p.Child("allowPrivilegeEscalation"), false, "cannot be false where privileged is true"))
 	}
 	if s.ProcMount != nil && *s.ProcMount != corev1.DefaultProcMount {
 		errs = append(errs, field.Forbidden(p.Child("procMount"), "an unmasked /proc "+refused))
-	}
-	if s.Capabilities != nil {
-		for i, c := range s.Capabilities.Add {
-			if c != "NET_BIND_SERVICE" {
-				errs = append(errs, field.Forbidden(p.Child("capabilities", "add").Index(i), "adding capability "+string(c)+" "+refused))
-			}
-		}
 	}
 	if u := s.RunAsUser; u != nil {
 		errs = append(errs, invalid(p.Child("runAsUser"), *u, validation.IsValidUserID(*u))...)

@@ -9,6 +9,7 @@ import (
 	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
+	securityv1 "github.com/openshift/api/security/v1"
 	templatev1 "github.com/openshift/api/template/v1"
 	kappsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -74,6 +75,7 @@ var kinds = []Kind{
 	kind(rbacv1.SchemeGroupVersion, "ClusterRole", "clusterroles", StagePolicy).cluster(),
 	kind(rbacv1.SchemeGroupVersion, "ClusterRoleBinding", "clusterrolebindings", StagePolicy).cluster(),
 	kind(schedulingv1.SchemeGroupVersion, "PriorityClass", "priorityclasses", StagePolicy, "pc").cluster(),
+	kind(securityv1.GroupVersion, "SecurityContextConstraints", "securitycontextconstraints", StagePolicy, "scc").cluster(),
 	kind(networkv1.GroupVersion, "NetNamespace", "netnamespaces", StagePolicy).cluster(),
 	kind(v1alpha1.GroupVersion, "NodeConfig", "nodeconfigs", StagePolicy).cluster(),
 

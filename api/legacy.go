@@ -7,27 +7,29 @@ import (
 	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
+	securityv1 "github.com/openshift/api/security/v1"
 	templatev1 "github.com/openshift/api/template/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 var legacyGroups = map[string]schema.GroupVersion{
-	"DeploymentConfig":    appsv1.GroupVersion,
-	"BuildConfig":         buildv1.GroupVersion,
-	"Build":               buildv1.GroupVersion,
-	"ImageStream":         imagev1.GroupVersion,
-	"Image":               imagev1.GroupVersion,
-	"EgressNetworkPolicy": networkv1.GroupVersion,
-	"NetNamespace":        networkv1.GroupVersion,
-	"Project":             projectv1.GroupVersion,
-	"Route":               routev1.GroupVersion,
-	"Template":            templatev1.GroupVersion,
-	"TemplateInstance":    templatev1.GroupVersion,
-	"Role":                rbacv1.SchemeGroupVersion,
-	"RoleBinding":         rbacv1.SchemeGroupVersion,
-	"ClusterRole":         rbacv1.SchemeGroupVersion,
-	"ClusterRoleBinding":  rbacv1.SchemeGroupVersion,
+	"DeploymentConfig":           appsv1.GroupVersion,
+	"BuildConfig":                buildv1.GroupVersion,
+	"Build":                      buildv1.GroupVersion,
+	"ImageStream":                imagev1.GroupVersion,
+	"Image":                      imagev1.GroupVersion,
+	"EgressNetworkPolicy":        networkv1.GroupVersion,
+	"NetNamespace":               networkv1.GroupVersion,
+	"Project":                    projectv1.GroupVersion,
+	"Route":                      routev1.GroupVersion,
+	"SecurityContextConstraints": securityv1.GroupVersion,
+	"Template":                   templatev1.GroupVersion,
+	"TemplateInstance":           templatev1.GroupVersion,
+	"Role":                       rbacv1.SchemeGroupVersion,
+	"RoleBinding":                rbacv1.SchemeGroupVersion,
+	"ClusterRole":                rbacv1.SchemeGroupVersion,
+	"ClusterRoleBinding":         rbacv1.SchemeGroupVersion,
 }
 
 // Modern maps the kinds that OpenShift 3 also served in the group-less version v1

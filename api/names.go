@@ -28,6 +28,9 @@ const (
 	// ExternalIPsAnnotation lists the addresses from spec.externalIPs that administrators
 	// allow, and the load balancer's, separated by commas. Nodes serve no others.
 	ExternalIPsAnnotation = "slipway.dev/external-ips"
+	// ConstraintsAnnotation says by which SecurityContextConstraints a pod was admitted. It is
+	// given where the pod is made, and never changes.
+	ConstraintsAnnotation = "openshift.io/scc"
 	// LinksAnnotation of a pod lists the services that are to be reached at the pod's own
 	// loopback address; see ParseLinks.
 	LinksAnnotation = "slipway.dev/links"
@@ -44,4 +47,4 @@ const (
 // one whose address was checked could take another's traffic.
 var allocated = []string{UIDRangeAnnotation, SupplementalGroupsAnnotation, MCSAnnotation, NetIDAnnotation, NetIDFromAnnotation, ServiceAddressAnnotation,
 	NodePortsAnnotation, ExternalIPsAnnotation,
-	ReclaimAnnotation, ReclaimedAnnotation, ReclaimErrorAnnotation, bindCompletedAnnotation, boundByControllerAnnotation}
+	ConstraintsAnnotation, ReclaimAnnotation, ReclaimedAnnotation, ReclaimErrorAnnotation, bindCompletedAnnotation, boundByControllerAnnotation}

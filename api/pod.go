@@ -142,6 +142,9 @@ func validateReplicated(t *corev1.PodTemplateSpec, selector map[string]string, i
 // updatePod lets change what Kubernetes lets change: images, the deadline, tolerations,
 // and the node's name once, from empty.
 func updatePod(n, old *corev1.Pod) field.ErrorList {
+	if now, before := n.Annotations[ConstraintsAnnotation], old.Annotations[ConstraintsAnnotation]; now != before {
+		return field.ErrorList{field.Invalid(field.NewPath("metadata", "annotations").Key(ConstraintsAnnotation), now, "field is immutable")}
+	}
 	a, b := n.Spec.DeepCopy(), old.Spec.DeepCopy()
 	if b.NodeName == "" {
 		a.NodeName = ""

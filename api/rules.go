@@ -12,6 +12,7 @@ import (
 	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
+	securityv1 "github.com/openshift/api/security/v1"
 	templatev1 "github.com/openshift/api/template/v1"
 	kappsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -73,6 +74,7 @@ func ruleTable() map[reflect.Type]rule {
 	set(ruleFor[*rbacv1.ClusterRole](rbac, segment, nil, validateClusterRole, nil))
 	set(ruleFor(rbac, segment, defaultClusterRoleBinding, validateClusterRoleBinding, updateClusterRoleBinding))
 
+	set(ruleFor(securityv1.GroupName, subdomain, defaultSecurityConstraints, validateSecurityConstraints, nil))
 	set(ruleFor(schedulingv1.GroupName, subdomain, defaultPriorityClass, validatePriorityClass, updatePriorityClass))
 	set(ruleFor[*v1alpha1.NodeConfig](own, subdomain, nil, validateNodeConfig, nil))
 	set(ruleFor[*policyv1.PodDisruptionBudget](policyv1.GroupName, subdomain, nil, validateDisruptionBudget, nil))
@@ -126,10 +128,10 @@ func Default(obj runtime.Object) {
 	}
 }
 
-// Validate lists everything that is wrong with a defaulted object. Privileged
-// containers, host namespaces (hostNetwork, hostPID, hostIPC), hostPath volumes, added
-// capabilities and host-wide settings are refused outright, in pods and in whatever
-// holds a pod template: no object of a repository may reach the host.
+// Validate lists everything that is wrong with a defaulted object. Sysctls and an unmasked
+// /proc are refused outright, in pods and in whatever holds a pod template. What else reaches the
+// host (privileges, capabilities, paths, ports) is up to SecurityContextConstraints: package
+// constraints.
 func Validate(obj runtime.Object) field.ErrorList {
 	r, ok := rules[reflect.TypeOf(obj)]
 	if !ok {

@@ -9,6 +9,7 @@ import (
 	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
+	securityv1 "github.com/openshift/api/security/v1"
 	templatev1 "github.com/openshift/api/template/v1"
 	kappsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -33,7 +34,7 @@ var Scheme = sync.OnceValue(func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, kappsv1.AddToScheme, autoscalingv2.AddToScheme, batchv1.AddToScheme, rbacv1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme, schedulingv1.AddToScheme,
-		appsv1.Install, buildv1.Install, imagev1.Install, networkv1.Install, projectv1.Install, routev1.Install, templatev1.Install,
+		appsv1.Install, buildv1.Install, imagev1.Install, networkv1.Install, projectv1.Install, routev1.Install, securityv1.Install, templatev1.Install,
 		v1alpha1.AddToScheme,
 	} {
 		utilruntime.Must(add(s))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -47,7 +48,8 @@ func defaultDownward(items []corev1.DownwardAPIVolumeFile) {
 }
 
 // validateVolumes returns the names of the volumes too. The kinds of volume are those
-// of OpenShift's restricted SCC; whatever names a path or a device of the host is refused.
+// of OpenShift's restricted SCC, and paths of the host, which need SecurityContextConstraints
+// that allow them; devices and other servers' disks are refused.
 func validateVolumes(volumes []corev1.Volume, p *field.Path) (field.ErrorList, sets.Set[string]) {
 	var errs field.ErrorList
 	names := sets.New[string]()
@@ -64,9 +66,6 @@ func validateVolumes(volumes []corev1.Volume, p *field.Path) (field.ErrorList, s
 }
 
 func validateVolumeSource(s *corev1.VolumeSource, p *field.Path) field.ErrorList {
-	if s.HostPath != nil {
-		return field.ErrorList{field.Forbidden(p.Child("hostPath"), "a hostPath volume "+refused+"; use a persistentVolumeClaim")}
-	}
 	set := setFields(s)
 	if len(set) != 1 {
 		return field.ErrorList{field.Forbidden(p, fmt.Sprintf("must have exactly one source, has %d", len(set)))}
@@ -89,8 +88,28 @@ func validateVolumeSource(s *corev1.VolumeSource, p *field.Path) field.ErrorList
 		return validateDownward(s.DownwardAPI.Items, p.Child("downwardAPI"))
 	case s.Projected != nil:
 		return validateProjected(s.Projected, p.Child("projected"))
+	case s.HostPath != nil:
+		return validateHostPath(s.HostPath, p.Child("hostPath"))
 	}
-	return field.ErrorList{field.NotSupported(p, set[0], []string{"configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret"})}
+	return field.ErrorList{field.NotSupported(p, set[0], []string{"configMap", "downwardAPI", "emptyDir", "hostPath", "persistentVolumeClaim", "projected", "secret"})}
+}
+
+// validateHostPath looks at the form only: who may have which is up to SecurityContextConstraints.
+func validateHostPath(s *corev1.HostPathVolumeSource, p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	switch {
+	case s.Path == "":
+		errs = append(errs, field.Required(p.Child("path"), ""))
+	case !path.IsAbs(s.Path) || strings.ContainsRune(s.Path, 0):
+		errs = append(errs, field.Invalid(p.Child("path"), s.Path, "must be an absolute path"))
+	case slices.Contains(strings.Split(s.Path, "/"), ".."):
+		errs = append(errs, field.Invalid(p.Child("path"), s.Path, "must not contain '..'"))
+	}
+	if t := s.Type; t != nil {
+		errs = append(errs, oneOfOrNone(p.Child("type"), *t, corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate, corev1.HostPathFile,
+			corev1.HostPathFileOrCreate, corev1.HostPathSocket, corev1.HostPathCharDev, corev1.HostPathBlockDev)...)
+	}
+	return errs
 }
 
 // setFields lists the JSON names of the pointers that are not nil.

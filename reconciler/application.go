@@ -75,7 +75,7 @@ func (r *Reconciler) Controllers() []loop.Controller {
 		r.planner = newPlanner(divided{r.Client, r.Target}, nil, r.Now)
 	}
 	wake := make(chan loop.Key)
-	watches := append(append(driftWatches(r.planner.index), overrideWatch(), newDependents().watch()), r.accessWatches()...)
+	watches := append(append(driftWatches(r.planner.index), overrideWatch(), newDependents().watch()), append(r.accessWatches(), r.constraintWatches()...)...)
 	for i, w := range watches {
 		watches[i] = r.heard(w)
 	}
@@ -200,6 +200,9 @@ func (r *Reconciler) plan(ctx context.Context, app *v1alpha1.Application, rev ap
 	}
 	plan.addWaves(want.Objects)
 	if err := r.authorizeSteps(ctx, app, plan); err != nil {
+		return nil, err
+	}
+	if err := r.admit(ctx, plan); err != nil {
 		return nil, err
 	}
 	if len(plan.Problems) > 0 {

@@ -24,7 +24,7 @@ func readOnly(v *corev1.Volume) bool {
 	if c := v.PersistentVolumeClaim; c != nil {
 		return c.ReadOnly
 	}
-	return v.EmptyDir == nil
+	return v.EmptyDir == nil && v.HostPath == nil
 }
 
 // claimed mounts the volume that a claim is bound to at path.

@@ -278,6 +278,9 @@ func (w World) newSandbox(p *Plan) {
 	}
 	if f, failed := w.Failures[string(Sandbox)]; failed && w.Now.Before(f.Retry) {
 		p.again(f.Retry.Sub(w.Now))
+		for _, c := range w.Pod.Spec.Containers {
+			p.wait(c.Name, f.Reason, f.Message)
+		}
 		return
 	}
 	attempt := 0

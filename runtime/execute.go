@@ -198,6 +198,9 @@ func (a *Agent) startContainer(ctx context.Context, key loop.Key, r *round, act 
 // prepare makes the files and the description of a container. On an error, reason is
 // the one that its waiting state shows.
 func (a *Agent) prepare(ctx context.Context, key loop.Key, w World, c *corev1.Container, kind Kind, act Action) (spec made, reason string, err error) {
+	if err := a.allowed(ctx, w.Pod); err != nil {
+		return spec, "CreateContainerConfigError", err
+	}
 	s := a.surroundings(w.Pod)
 	dir := a.files.dir(key, w.Pod.UID)
 	etc, err := writeEtc(dir, w.Pod, s.addresses.Pod, a.Network.Resolver())

@@ -198,7 +198,7 @@ func (a *Agent) refresh(ctx context.Context, key loop.Key, w World) {
 	}
 	s := a.surroundings(w.Pod)
 	for _, v := range w.Pod.Spec.Volumes {
-		if v.EmptyDir != nil || v.PersistentVolumeClaim != nil {
+		if v.EmptyDir != nil || v.PersistentVolumeClaim != nil || v.HostPath != nil {
 			continue
 		}
 		if err := s.volume(ctx, filepath.Join(a.files.dir(key, w.Pod.UID), "volumes", v.Name), v); err != nil {

@@ -31,6 +31,10 @@ func (a *Agent) createSandbox(ctx context.Context, key loop.Key, r *round, act A
 	if act.Attempt > 0 {
 		a.say(pod, corev1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
 	}
+	if err := a.allowed(ctx, pod); err != nil {
+		a.refuse(key, pod, err)
+		return false, nil
+	}
 	done, err := a.startsNow(ctx)
 	if err != nil {
 		return false, err

@@ -13,6 +13,8 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/strslice"
 	corev1 "k8s.io/api/core/v1"
+
+	"slipway.dev/slipway/api/constraints"
 )
 
 // Limits that every container has.
@@ -23,10 +25,6 @@ const (
 	logSize  = "10m"
 	logFiles = "3"
 )
-
-// capabilities are those that a container may have: Docker's default without NET_RAW,
-// MKNOD, SYS_CHROOT, SETFCAP and AUDIT_WRITE.
-var capabilities = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID"}
 
 // made is a container that is to be made, as Docker wants it.
 type made struct {
@@ -133,7 +131,7 @@ func resources(r corev1.ResourceRequirements) container.Resources {
 	return out
 }
 
-// secure applies the security contexts; what would lift a default protection is an error.
+// secure applies the security contexts. That the pod may have what they ask for was seen by [Agent.allowed].
 func secure(config *container.Config, host *container.HostConfig, pod *corev1.Pod, c *corev1.Container, imageUser string) error {
 	if pod.Spec.HostNetwork || pod.Spec.HostPID || pod.Spec.HostIPC {
 		return fmt.Errorf("pod %s: hostNetwork, hostPID and hostIPC are not allowed", pod.Name)
@@ -145,8 +143,9 @@ func secure(config *container.Config, host *container.HostConfig, pod *corev1.Po
 	if psc == nil {
 		psc = &corev1.PodSecurityContext{}
 	}
-	if sc.Privileged != nil && *sc.Privileged {
-		return fmt.Errorf("container %s: securityContext.privileged is not allowed", c.Name)
+	host.Privileged = sc.Privileged != nil && *sc.Privileged
+	if host.Privileged || sc.AllowPrivilegeEscalation != nil && *sc.AllowPrivilegeEscalation {
+		host.SecurityOpt = nil
 	}
 	user, group := either(sc.RunAsUser, psc.RunAsUser), either(sc.RunAsGroup, psc.RunAsGroup)
 	if user != nil {
@@ -179,29 +178,30 @@ func secure(config *container.Config, host *container.HostConfig, pod *corev1.Po
 		host.GroupAdd = append(host.GroupAdd, strconv.FormatInt(*psc.FSGroup, 10))
 	}
 	host.ReadonlyRootfs = sc.ReadOnlyRootFilesystem != nil && *sc.ReadOnlyRootFilesystem
-	return grant(host, c.Name, sc.Capabilities)
+	grant(host, sc.Capabilities)
+	return nil
 }
 
-func grant(host *container.HostConfig, name string, want *corev1.Capabilities) error {
+// grant gives a container its capabilities. One that is privileged has them all, whatever it drops.
+func grant(host *container.HostConfig, want *corev1.Capabilities) {
+	if host.Privileged {
+		return
+	}
 	if want == nil {
 		want = &corev1.Capabilities{}
 	}
-	held := slices.Clone(capabilities)
+	held := constraints.Capabilities()
 	for _, drop := range want.Drop {
 		d := strings.TrimPrefix(strings.ToUpper(string(drop)), "CAP_")
 		held = slices.DeleteFunc(held, func(c string) bool { return d == "ALL" || c == d })
 	}
 	for _, add := range want.Add {
 		a := strings.TrimPrefix(strings.ToUpper(string(add)), "CAP_")
-		if !slices.Contains(capabilities, a) {
-			return fmt.Errorf("container %s: capability %s is not allowed", name, add)
-		}
 		if !slices.Contains(held, a) {
 			held = append(held, a)
 		}
 	}
 	host.CapDrop, host.CapAdd = strslice.StrSlice{"ALL"}, held
-	return nil
 }
 
 func either[T any](a, b *T) *T {
@@ -229,7 +229,7 @@ func mountsOf(dir string, pod *corev1.Pod, c *corev1.Container, env []string, et
 				reads = true
 			}
 		}
-		source := filepath.Join(dir, "volumes", m.Name)
+		source := sourceOf(dir, pod, m.Name)
 		if m.SubPath != "" {
 			var err error
 			target := filepath.Join(dir, "subpaths", c.Name, strconv.Itoa(i))
@@ -239,7 +239,7 @@ func mountsOf(dir string, pod *corev1.Pod, c *corev1.Container, env []string, et
 		}
 		target := filepath.Clean(m.MountPath)
 		taken[target] = true
-		all = append(all, mount.Mount{Type: mount.TypeBind, Source: source, Target: target, ReadOnly: reads})
+		all = append(all, mount.Mount{Type: mount.TypeBind, Source: source, Target: target, ReadOnly: reads, BindOptions: propagation(pod, &m)})
 	}
 	for _, target := range slices.Sorted(maps.Keys(etc)) {
 		if !taken[target] {

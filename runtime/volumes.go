@@ -58,6 +58,9 @@ func (s surroundings) volume(ctx context.Context, path string, v corev1.Volume) 
 	if c := v.PersistentVolumeClaim; c != nil {
 		return s.claimed(ctx, path, c, group)
 	}
+	if h := v.HostPath; h != nil {
+		return hostPath(h)
+	}
 	content, inMemory, err := s.payload(ctx, v)
 	if err != nil {
 		return err
@@ -99,7 +102,7 @@ func (s surroundings) payload(ctx context.Context, v corev1.Volume) (p payload, 
 		}
 		return p, inMemory, nil
 	}
-	return nil, false, errors.New("its type is not supported: use emptyDir, configMap, secret, downwardAPI, projected or persistentVolumeClaim")
+	return nil, false, errors.New("its type is not supported: use emptyDir, configMap, secret, downwardAPI, projected, hostPath or persistentVolumeClaim")
 }
 
 func (s surroundings) fromConfigMap(ctx context.Context, p payload, name string, optional *bool, items []corev1.KeyToPath, mode *int32) error {

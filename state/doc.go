@@ -11,7 +11,7 @@
 //
 // What a write goes through, in this order: what the server alone decides is put back (uid, times,
 // status on a write of the object, everything else on a write of its status), defaults, the
-// generation, the field managers, validation, sealing (Secrets, AES-256-GCM), the transaction. A
+// generation, the field managers, the admission of what is new, validation, sealing (Secrets, AES-256-GCM), the transaction. A
 // transaction that lost a race is run again from the top on what won it, unless the caller
 // named the resourceVersion that it had seen: then the caller gets a Conflict.
 //

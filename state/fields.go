@@ -11,6 +11,7 @@ import (
 	networkfields "github.com/openshift/client-go/network/applyconfigurations"
 	projectfields "github.com/openshift/client-go/project/applyconfigurations"
 	routefields "github.com/openshift/client-go/route/applyconfigurations"
+	securityfields "github.com/openshift/client-go/security/applyconfigurations"
 	templatefields "github.com/openshift/client-go/template/applyconfigurations"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -66,6 +67,8 @@ func schemaOf(group string) (managedfields.TypeConverter, error) {
 		return projectfields.NewTypeConverter(s), nil
 	case "route.openshift.io":
 		return routefields.NewTypeConverter(s), nil
+	case "security.openshift.io":
+		return securityfields.NewTypeConverter(s), nil
 	case "template.openshift.io":
 		return templatefields.NewTypeConverter(s), nil
 	case v1alpha1.GroupVersion.Group:

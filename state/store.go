@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // DefaultPrefix is what every key begins with.
@@ -57,6 +58,9 @@ type Options struct {
 	// ValidateUpdate says what is wrong with changing old into new, such as a changed immutable
 	// field; nil: nothing. It is called after Validate.
 	ValidateUpdate func(newObj, oldObj runtime.Object) field.ErrorList
+	// Admit is asked about every object that is about to be made, defaulted but not validated yet; it may change
+	// it, and its error is the write's. It reads live state from r. Nil: everything is admitted.
+	Admit func(ctx context.Context, r client.Reader, obj client.Object) error
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Log gets warnings; default slog.Default.

@@ -127,7 +127,7 @@ func (c *Client) settle(ctx context.Context, w write, s settled) (settled, error
 			return s, err
 		}
 	}
-	next, err := c.prepare(w, live)
+	next, err := c.prepare(ctx, w, live)
 	if err != nil {
 		return s, err
 	}
@@ -161,7 +161,7 @@ func released(obj client.Object) bool {
 }
 
 // prepare makes of live and the change what is to be stored.
-func (c *Client) prepare(w write, live client.Object) (client.Object, error) {
+func (c *Client) prepare(ctx context.Context, w write, live client.Object) (client.Object, error) {
 	var given client.Object
 	if live != nil {
 		given = live.DeepCopyObject().(client.Object)
@@ -184,6 +184,11 @@ func (c *Client) prepare(w write, live client.Object) (client.Object, error) {
 	}
 	if err := w.track(next, live); err != nil {
 		return nil, err
+	}
+	if live == nil && c.opts.Admit != nil {
+		if err := c.opts.Admit(ctx, c, next); err != nil {
+			return nil, err
+		}
 	}
 	return next, c.admit(w, next, live)
 }

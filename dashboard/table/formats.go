@@ -7,6 +7,7 @@ import (
 	networkv1 "github.com/openshift/api/network/v1"
 	projectv1 "github.com/openshift/api/project/v1"
 	routev1 "github.com/openshift/api/route/v1"
+	securityv1 "github.com/openshift/api/security/v1"
 	templatev1 "github.com/openshift/api/template/v1"
 	kappsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -53,19 +54,20 @@ var formats = map[schema.GroupKind]format{
 	group(rbacv1.GroupName, "RoleBinding"):        formatOf(columns("Name", "Role", "Age", "", "Users", "Groups", "ServiceAccounts"), bindingCells),
 	group(rbacv1.GroupName, "ClusterRoleBinding"): formatOf(columns("Name", "Role", "Age", "", "Users", "Groups", "ServiceAccounts"), bindingCells),
 
-	group(appsv1.GroupName, "DeploymentConfig"):       formatOf(columns("Name", "Revision", "Desired", "Current", "Triggered By", "", "Ready", "Images", "Age"), deploymentConfigCells),
-	group(buildv1.GroupName, "BuildConfig"):           formatOf(columns("Name", "Type", "From", "Latest"), buildConfigCells),
-	group(buildv1.GroupName, "Build"):                 formatOf(columns("Name", "Type", "From", "Status", "Started", "Duration", "", "Commit", "Image"), buildCells),
-	group(imagev1.GroupName, "ImageStream"):           formatOf(columns("Name", "Image Repository", "Tags", "Updated"), imageStreamCells),
-	group(imagev1.GroupName, "Image"):                 formatOf(columns("Name", "Image Reference", "Age"), imageCells),
-	group(networkingv1.GroupName, "NetworkPolicy"):    formatOf(columns("Name", "Pod-Selector", "Age"), networkPolicyCells),
-	group(networkv1.GroupName, "EgressNetworkPolicy"): formatOf(columns("Name", "Rules", "Age"), egressPolicyCells),
-	group(networkv1.GroupName, "NetNamespace"):        formatOf(columns("Name", "NetID", "Egress IPs"), netNamespaceCells),
-	group(networkv1.GroupName, "HostSubnet"):          formatOf(columns("Name", "Host", "Host IP", "Subnet", "Egress CIDRs", "Egress IPs"), hostSubnetCells),
-	group(projectv1.GroupName, "Project"):             formatOf(columns("Name", "Display Name", "Status", "Age"), projectCells),
-	group(routev1.GroupName, "Route"):                 formatOf(columns("Name", "Host/Port", "Path", "Services", "Port", "Termination", "Wildcard"), routeCells),
-	group(templatev1.GroupName, "Template"):           formatOf(columns("Name", "Description", "Parameters", "Objects"), templateCells),
-	group(templatev1.GroupName, "TemplateInstance"):   formatOf(columns("Name", "Template", "Ready", "Age"), templateInstanceCells),
+	group(appsv1.GroupName, "DeploymentConfig"):               formatOf(columns("Name", "Revision", "Desired", "Current", "Triggered By", "", "Ready", "Images", "Age"), deploymentConfigCells),
+	group(buildv1.GroupName, "BuildConfig"):                   formatOf(columns("Name", "Type", "From", "Latest"), buildConfigCells),
+	group(buildv1.GroupName, "Build"):                         formatOf(columns("Name", "Type", "From", "Status", "Started", "Duration", "", "Commit", "Image"), buildCells),
+	group(imagev1.GroupName, "ImageStream"):                   formatOf(columns("Name", "Image Repository", "Tags", "Updated"), imageStreamCells),
+	group(imagev1.GroupName, "Image"):                         formatOf(columns("Name", "Image Reference", "Age"), imageCells),
+	group(networkingv1.GroupName, "NetworkPolicy"):            formatOf(columns("Name", "Pod-Selector", "Age"), networkPolicyCells),
+	group(networkv1.GroupName, "EgressNetworkPolicy"):         formatOf(columns("Name", "Rules", "Age"), egressPolicyCells),
+	group(networkv1.GroupName, "NetNamespace"):                formatOf(columns("Name", "NetID", "Egress IPs"), netNamespaceCells),
+	group(networkv1.GroupName, "HostSubnet"):                  formatOf(columns("Name", "Host", "Host IP", "Subnet", "Egress CIDRs", "Egress IPs"), hostSubnetCells),
+	group(projectv1.GroupName, "Project"):                     formatOf(columns("Name", "Display Name", "Status", "Age"), projectCells),
+	group(routev1.GroupName, "Route"):                         formatOf(columns("Name", "Host/Port", "Path", "Services", "Port", "Termination", "Wildcard"), routeCells),
+	group(securityv1.GroupName, "SecurityContextConstraints"): formatOf(columns("Name", "Priv", "Caps", "SELinux", "RunAsUser", "FSGroup", "SupGroup", "Priority", "ReadOnlyRootFS", "Volumes"), constraintsCells),
+	group(templatev1.GroupName, "Template"):                   formatOf(columns("Name", "Description", "Parameters", "Objects"), templateCells),
+	group(templatev1.GroupName, "TemplateInstance"):           formatOf(columns("Name", "Template", "Ready", "Age"), templateInstanceCells),
 
 	group(v1alpha1.GroupVersion.Group, "GitRepository"): formatOf(columns("Name", "URL", "Ready", "Revision", "Age", "", "Message"), gitRepositoryCells),
 	group(v1alpha1.GroupVersion.Group, "Application"):   formatOf(columns("Name", "Commit", "Ready", "Message", "Age", "", "Source", "Path", "Project"), applicationCells),

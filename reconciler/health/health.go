@@ -59,7 +59,7 @@ var immediate = map[string]bool{
 	"Endpoints": true, "Image": true, "BuildConfig": true,
 	"CronJob": true, "HorizontalPodAutoscaler": true, "ControllerRevision": true, "HostSubnet": true, "NetNamespace": true, "Event": true, "Service": true,
 	// A node may join later, and a drain takes as long as budgets make it take.
-	"PriorityClass": true, "PodDisruptionBudget": true, "NodeConfig": true,
+	"PriorityClass": true, "PodDisruptionBudget": true, "NodeConfig": true, "SecurityContextConstraints": true,
 	// Objects may be put into a project from the moment that it exists.
 	"Project": true,
 }

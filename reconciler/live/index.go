@@ -251,6 +251,21 @@ func (x *Index) Names(gk schema.GroupKind, namespace string) []types.NamespacedN
 	return out
 }
 
+// Everywhere are the objects of a kind in all namespaces, in no order.
+func (x *Index) Everywhere(gk schema.GroupKind) []types.NamespacedName {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var out []types.NamespacedName
+	if k := x.kinds[gk]; k != nil {
+		for namespace, objects := range k.objects {
+			for name := range objects {
+				out = append(out, types.NamespacedName{Namespace: namespace, Name: name})
+			}
+		}
+	}
+	return out
+}
+
 // Unclaimed calls suspect for the objects of a kind in a namespace that nobody answers for:
 // whose owner is nobody, or no object of the kind that owners are. Nothing else is walked.
 func (x *Index) Unclaimed(owners, gk schema.GroupKind, namespace string, suspect func(types.NamespacedName)) {

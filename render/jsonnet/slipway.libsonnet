@@ -246,6 +246,31 @@ local strategy(name, from, more) = { type: name, [std.asciiLower(name) + 'Strate
       for r in rules
     ] },
   },
+  // securityContextConstraints: what pods of those accounts may have beyond 'restricted', such as { allowHostPorts: true };
+  // users as of serviceAccountUser.
+  securityContextConstraints(name, allow={}, users=[], groups=[]):: object('security.openshift.io/v1', 'SecurityContextConstraints', name) + {
+    priority: null,
+    allowPrivilegedContainer: false,
+    allowHostDirVolumePlugin: false,
+    allowHostNetwork: false,
+    allowHostPorts: false,
+    allowHostPID: false,
+    allowHostIPC: false,
+    readOnlyRootFilesystem: false,
+    allowPrivilegeEscalation: false,
+    defaultAddCapabilities: [],
+    requiredDropCapabilities: ['KILL', 'MKNOD', 'SETUID', 'SETGID'],
+    allowedCapabilities: ['NET_BIND_SERVICE'],
+    volumes: ['configMap', 'downwardAPI', 'emptyDir', 'persistentVolumeClaim', 'projected', 'secret'],
+    runAsUser: { type: 'MustRunAsRange' },
+    seLinuxContext: { type: 'MustRunAs' },
+    fsGroup: { type: 'MustRunAs' },
+    supplementalGroups: { type: 'RunAsAny' },
+    users: users,
+    groups: groups,
+  } + allow,
+  // serviceAccountUser: a service account by its name as a user.
+  serviceAccountUser(project, name):: 'system:serviceaccount:' + project + ':' + name,
   // netNamespace: change is 'global', 'join:PROJECT' or 'isolate', for the project of that name.
   netNamespace(name, change):: object('network.openshift.io/v1', 'NetNamespace', name) + {
     metadata+: { annotations: { 'pod.network.openshift.io/multitenant.change-network': change } },

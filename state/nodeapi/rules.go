@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	projectv1 "github.com/openshift/api/project/v1"
+	securityv1 "github.com/openshift/api/security/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -61,6 +62,8 @@ var rules = map[string]rule{
 	"HostSubnet":          {group: networkGroup, see: whole},
 	"EgressNetworkPolicy": {group: networkGroup, see: whole},
 	"NetworkPolicy":       {group: kubeNetwork, see: whole},
+
+	"SecurityContextConstraints": {group: securityv1.GroupName, see: whole},
 }
 
 // whole shows all but copies of the object and who wrote what.

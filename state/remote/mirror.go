@@ -29,9 +29,10 @@ import (
 var mirrored = map[string][]string{
 	"": {"Node", "Pod", "Secret", "ConfigMap", "PersistentVolumeClaim", "PersistentVolume", "ServiceAccount", "Service", "Endpoints"},
 
-	"project.openshift.io": {"Project"},
-	"network.openshift.io": {"NetNamespace", "HostSubnet", "EgressNetworkPolicy"},
-	"networking.k8s.io":    {"NetworkPolicy"},
+	"project.openshift.io":  {"Project"},
+	"network.openshift.io":  {"NetNamespace", "HostSubnet", "EgressNetworkPolicy"},
+	"networking.k8s.io":     {"NetworkPolicy"},
+	"security.openshift.io": {"SecurityContextConstraints"},
 }
 
 // byNeed are the kinds of which a server shows what the node's pods need. An object may be needed before it has

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/reconciler/admission"
 	"slipway.dev/slipway/state"
 	"slipway.dev/slipway/state/event"
 	"slipway.dev/slipway/state/loop"
@@ -125,7 +126,7 @@ func (s *server) listen(flag, address string) (net.Listener, error) {
 func openState(ctx context.Context, c *Config) (*state.Store, error) {
 	return state.Open(ctx, state.Options{
 		DataDir: c.stateDir(), Endpoints: c.Etcd, Log: c.Log,
-		Default: api.Default, Validate: api.Validate, ValidateUpdate: api.ValidateUpdate,
+		Default: api.Default, Validate: api.Validate, ValidateUpdate: api.ValidateUpdate, Admit: admission.Admit,
 	})
 }
 

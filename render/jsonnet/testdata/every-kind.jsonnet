@@ -45,6 +45,7 @@ local s = import 'slipway.libsonnet';
     s.networkPolicy('only-frontend', { app: 'backend' }, ingress=[{ from: [{ podSelector: { matchLabels: { app: 'frontend' } } }] }]),
     s.egressNetworkPolicy('outside', [['allow', 'git.example.com'], ['deny', '0.0.0.0/0']]),
     s.netNamespace('shop', 'join:bank'),
+    s.securityContextConstraints('agents', { allowHostPorts: true }, [s.serviceAccountUser('shop', 'agent')]),
   ],
   edge: [
     s.service('frontend', 8080),

@@ -140,7 +140,7 @@ func Connect(ctx context.Context, host string) (Docker, error) {
 	if err != nil {
 		_ = c.Close()
 		if c.DaemonHost() == client.DefaultDockerHost {
-			err = errors.Join(err, stale(pidFile, "dockerd"))
+			err = errors.Join(err, staleBelow("/var/run"))
 		}
 		return nil, fmt.Errorf("no usable Docker Engine at %s: %w", c.DaemonHost(), err)
 	}

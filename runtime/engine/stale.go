@@ -1,18 +1,26 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
 
-// pidFile is where a dockerd that was given no other notes its process.
-const pidFile = "/var/run/docker.pid"
+// staleBelow looks at the files in which a dockerd that was told no other place notes its
+// process, and that of the containerd that it starts.
+func staleBelow(run string) error {
+	return errors.Join(
+		stale(filepath.Join(run, "docker.pid"), "dockerd"),
+		stale(filepath.Join(run, "docker", "containerd", "containerd.pid"), "containerd"),
+	)
+}
 
 // stale says so if a pid file names a process that is another program: dockerd then
-// refuses to start, for it takes that one for itself. Docker removes a file whose
-// process is gone.
+// refuses to start, for it takes that one for itself, or waits for it in vain, for it takes
+// it for its containerd. Docker removes a file whose process is gone.
 func stale(file, program string) error {
 	b, err := os.ReadFile(file)
 	if err != nil {

@@ -38,3 +38,20 @@ func TestAStalePidFileIsNamed(t *testing.T) {
 		t.Errorf("the program that it names: %v", err)
 	}
 }
+
+func TestEveryStalePidFileIsNamed(t *testing.T) {
+	t.Parallel()
+	run := t.TempDir()
+	for _, name := range []string{"docker.pid", "docker/containerd/containerd.pid"} {
+		file := filepath.Join(run, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := staleBelow(run); err == nil || !strings.Contains(err.Error(), file+" is stale") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

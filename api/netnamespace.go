@@ -1,7 +1,10 @@
 package api
 
 import (
+	"strings"
+
 	networkv1 "github.com/openshift/api/network/v1"
+	projectv1 "github.com/openshift/api/project/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -22,10 +25,25 @@ func defaultNetNamespace(n *networkv1.NetNamespace) {
 	}
 }
 
+// validateWish wants the annotation to ask for something that there is.
+func validateWish(annotations map[string]string) field.ErrorList {
+	wish, at := annotations[ChangeNetworkAnnotation], field.NewPath("metadata", "annotations").Key(ChangeNetworkAnnotation)
+	target, joins := strings.CutPrefix(wish, "join:")
+	switch {
+	case joins && len(projectName(target, false)) > 0:
+		return field.ErrorList{field.Invalid(at, wish, "names no project: "+projectName(target, false)[0])}
+	case !joins && wish != "" && wish != "global" && wish != "isolate":
+		return field.ErrorList{field.Invalid(at, wish, "must be global, isolate or join:PROJECT")}
+	}
+	return nil
+}
+
+func validateProject(p *projectv1.Project) field.ErrorList { return validateWish(p.Annotations) }
+
 // validateNetNamespace wants a wish or a number: which network a project gets without
 // either is not the NetNamespace's to say, and a forgotten number must not open it to all.
 func validateNetNamespace(n *networkv1.NetNamespace) field.ErrorList {
-	var errs field.ErrorList
+	errs := validateWish(n.Annotations)
 	if n.NetName != n.Name {
 		errs = append(errs, field.Invalid(field.NewPath("netname"), n.NetName, "must be the same as metadata.name: "+n.Name))
 	}

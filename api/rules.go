@@ -65,7 +65,7 @@ func ruleTable() map[reflect.Type]rule {
 	own := v1alpha1.GroupVersion.Group
 	subdomain, segment := apivalidation.NameIsDNSSubdomain, nameIsPathSegment
 
-	set(ruleFor(projectv1.GroupName, projectName, defaultProject, nil, updateProject))
+	set(ruleFor(projectv1.GroupName, projectName, defaultProject, validateProject, updateProject))
 	set(ruleFor[*corev1.ServiceAccount](core, subdomain, nil, validateServiceAccount, nil))
 	set(ruleFor[*corev1.ResourceQuota](core, subdomain, nil, validateResourceQuota, nil))
 	set(ruleFor(core, subdomain, defaultLimitRange, validateLimitRange, nil))

@@ -47,6 +47,8 @@ func TestRows(t *testing.T) {
 		{"Route", `{"metadata":{"name":"r"},"spec":{"host":"a","to":{"name":"s"},"tls":{"termination":"edge"}},"status":{"ingress":[{"host":"a","conditions":[{"type":"Admitted","status":"False","reason":"HostAlreadyClaimed"}]}]}}`, []any{"r", "HostAlreadyClaimed", "", "s", "<all>", "edge", "None"}},
 		{"Endpoints", `{"metadata":{"name":"e"},"subsets":[{"addresses":[{"ip":"10.0.0.1"},{"ip":"10.0.0.2"}],"ports":[{"port":80},{"port":81}]}]}`, []any{"e", "10.0.0.1:80,10.0.0.1:81,10.0.0.2:80 + 1 more..."}},
 		{"NetworkPolicy", `{"metadata":{"name":"n"},"spec":{"podSelector":{"matchLabels":{"app":"web"}}}}`, []any{"n", "app=web"}},
+		{"NetNamespace", `{"metadata":{"name":"n"},"netname":"n","netid":15}`, []any{"n", "15", "[]"}},
+		{"NetNamespace", `{"metadata":{"name":"n","annotations":{"pod.network.openshift.io/multitenant.change-network":"join:b"}},"netname":"n"}`, []any{"n", "join:b", "[]"}},
 		{"EgressNetworkPolicy", `{"metadata":{"name":"e"},"spec":{"egress":[{},{}]}}`, []any{"e", 2}},
 		{"Service", `{"metadata":{"name":"s"},"spec":{"type":"LoadBalancer","clusterIP":"10.0.0.1","ports":[{"port":80,"nodePort":30080}]}}`, []any{"s", "LoadBalancer", "10.0.0.1", "<pending>", "80:30080/TCP"}},
 		{"Service", `{"metadata":{"name":"s"},"spec":{"type":"LoadBalancer","externalIPs":["192.0.2.2"],"ports":[{"port":80}]},"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}`, []any{"s", "LoadBalancer", "<none>", "192.0.2.1,192.0.2.2", "80/TCP"}},

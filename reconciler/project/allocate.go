@@ -1,6 +1,7 @@
 package project
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -22,7 +23,8 @@ const (
 // it has already it keeps, unless an older project has the same; then, and in the
 // beginning, it gets the lowest free block and the lowest free network. Project default
 // is in network 0, which reaches everybody and is reached by everybody. The NetNamespace of its
-// name may say what it wants, besides its own annotation; nil: there is none.
+// name may say what it wants, besides its own annotation; nil: there is none. With an error come
+// the annotations, too, where the project has to have them until what it wants can be had.
 func Allocate(p *projectv1.Project, said *networkv1.NetNamespace, all []projectv1.Project) (map[string]string, error) {
 	others := make([]*projectv1.Project, 0, len(all))
 	for i := range all {
@@ -43,7 +45,14 @@ func Allocate(p *projectv1.Project, said *networkv1.NetNamespace, all []projectv
 	want[api.SupplementalGroupsAnnotation] = rangeText
 	want[api.MCSAnnotation] = levels(block)
 	id, from, err := netID(p, wishOf(p, said), others)
-	if err != nil {
+	if errors.Is(err, errNobody) {
+		// Rather alone than in whichever network it was before.
+		own, _, ownErr := netID(p, "", others)
+		if ownErr != nil {
+			return nil, ownErr
+		}
+		id, from = own, ""
+	} else if err != nil {
 		return nil, err
 	}
 	want[api.NetIDAnnotation] = strconv.Itoa(id)
@@ -51,7 +60,7 @@ func Allocate(p *projectv1.Project, said *networkv1.NetNamespace, all []projectv
 	if from != "" {
 		want[api.NetIDFromAnnotation] = from
 	}
-	return want, nil
+	return want, err
 }
 
 func blockOf(p *projectv1.Project, others []*projectv1.Project) (int, error) {
@@ -157,6 +166,9 @@ func netID(p *projectv1.Project, wish string, others []*projectv1.Project) (id i
 	return 0, "", fmt.Errorf("project %s: every virtual network is given", p.Name)
 }
 
+// errNobody says that a project joins one that is not there.
+var errNobody = errors.New("there is no project")
+
 // joined is the virtual network of the project that p joins.
 func joined(p *projectv1.Project, target string, others []*projectv1.Project) (int, error) {
 	for _, o := range others {
@@ -167,7 +179,7 @@ func joined(p *projectv1.Project, target string, others []*projectv1.Project) (i
 			return 0, fmt.Errorf("project %s: project %s, whose network it joins, has none yet", p.Name, target)
 		}
 	}
-	return 0, fmt.Errorf("project %s: annotation %s: there is no project %s", p.Name, api.ChangeNetworkAnnotation, target)
+	return 0, fmt.Errorf("project %s: annotation %s: %w %s: it is by itself until there is one", p.Name, api.ChangeNetworkAnnotation, errNobody, target)
 }
 
 func readNetID(p *projectv1.Project) (int, bool) {

@@ -47,7 +47,9 @@ func TestAllocate(t *testing.T) {
 		"the older keeps":                  {p: project("a", 2, net, "10", uids, "1000000000/10000"), others: []projectv1.Project{project("b", 1, net, "10", uids, "1000000000/10000")}, net: "10", uids: "1000000000/10000"},
 		"made global":                      {p: project("a", 0, change, "global"), net: "0", uids: "1000000000/10000"},
 		"joins":                            {p: project("a", 0, change, "join:b"), others: []projectv1.Project{project("b", 1, net, "15")}, net: "15", uids: "1000000000/10000"},
-		"joins nobody":                     {p: project("a", 0, change, "join:b"), fails: true},
+		"joins nobody":                     {p: project("a", 0, change, "join:b"), net: "10", uids: "1000000000/10000", fails: true},
+		"joins nobody instead of all":      {p: project("a", 0, net, "0", from, "global", change, "join:b"), net: "10", uids: "1000000000/10000", fails: true},
+		"whom it joined is gone":           {p: project("a", 0, net, "15", from, "join:b", change, "join:b"), others: []projectv1.Project{project("c", 1, net, "15")}, net: "10", uids: "1000000000/10000", fails: true},
 		"joins too early":                  {p: project("a", 0, change, "join:b"), others: []projectv1.Project{project("b", 1)}, fails: true},
 		"host keeps its own":               {p: project("a", 0, net, "15"), others: []projectv1.Project{project("b", 1, net, "15", change, "join:a", from, "join:a")}, net: "15", uids: "1000000000/10000"},
 		"leaves again":                     {p: project("a", 9, net, "15", from, "join:b"), others: []projectv1.Project{project("b", 1, net, "15")}, net: "10", uids: "1000000000/10000"},
@@ -66,7 +68,6 @@ func TestAllocate(t *testing.T) {
 		got, err := Allocate(&c.p, c.said, append(c.others, c.p))
 		if c.fails != (err != nil) {
 			t.Errorf("%s: %v", name, err)
-			continue
 		}
 		if got[net] != c.net || got[uids] != c.uids {
 			t.Errorf("%s: got %s, %s; want %s, %s", name, got[net], got[uids], c.net, c.uids)

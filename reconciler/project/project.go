@@ -2,6 +2,7 @@ package project
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -52,10 +53,12 @@ func (c projects) allocate(ctx context.Context, p *projectv1.Project) error {
 	} else if err != nil {
 		return err
 	}
-	want, err := Allocate(p, said, all.Items)
-	if err != nil {
-		c.Events.Event(p, corev1.EventTypeWarning, "NotAllocated", "%v", err)
-		return err
+	want, wrong := Allocate(p, said, all.Items)
+	if wrong != nil {
+		c.Events.Event(p, corev1.EventTypeWarning, "NotAllocated", "%v", wrong)
+	}
+	if want == nil {
+		return wrong
 	}
 	if !maps.Equal(want, p.Annotations) || !slices.Contains(p.Finalizers, api.ProjectFinalizer) {
 		p.Annotations = want
@@ -64,7 +67,7 @@ func (c projects) allocate(ctx context.Context, p *projectv1.Project) error {
 			return fmt.Errorf("project %s: write what it is given: %w", p.Name, err)
 		}
 	}
-	return c.allocateAfter(ctx, p, all.Items)
+	return errors.Join(wrong, c.allocateAfter(ctx, p, all.Items))
 }
 
 // allocateAfter gives those projects another network that depend on p's: who joins it, and who

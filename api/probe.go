@@ -43,7 +43,11 @@ func validateProbe(pr *corev1.Probe, c *corev1.Container, once bool, p *field.Pa
 	if once && pr.SuccessThreshold > 1 {
 		errs = append(errs, field.Invalid(p.Child("successThreshold"), pr.SuccessThreshold, "must be 1"))
 	}
-	if g := pr.TerminationGracePeriodSeconds; g != nil {
+	switch g := pr.TerminationGracePeriodSeconds; {
+	case g == nil:
+	case !once:
+		errs = append(errs, field.Invalid(p.Child("terminationGracePeriodSeconds"), *g, "must not be set for readinessProbes: nothing is ended"))
+	default:
 		errs = append(errs, positive(p.Child("terminationGracePeriodSeconds"), *g)...)
 	}
 	return errs
@@ -57,6 +61,8 @@ func validateLifecycle(l *corev1.Lifecycle, c *corev1.Container, p *field.Path) 
 	for name, h := range map[string]*corev1.LifecycleHandler{"postStart": l.PostStart, "preStop": l.PreStop} {
 		switch {
 		case h == nil:
+		case h.Sleep != nil && (h.Exec != nil || h.HTTPGet != nil || h.TCPSocket != nil):
+			errs = append(errs, field.Forbidden(p.Child(name), "may not specify more than 1 handler type"))
 		case h.Sleep != nil:
 			errs = append(errs, nonNegative(p.Child(name, "sleep", "seconds"), h.Sleep.Seconds)...)
 		default:

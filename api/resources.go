@@ -3,6 +3,7 @@ package api
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -24,13 +25,31 @@ func validateResourceList(l corev1.ResourceList, p *field.Path) field.ErrorList 
 func validateResources(r *corev1.ResourceRequirements, p *field.Path) field.ErrorList {
 	errs := validateResourceList(r.Limits, p.Child("limits"))
 	errs = append(errs, validateResourceList(r.Requests, p.Child("requests"))...)
+	for _, name := range slices.Sorted(maps.Keys(r.Limits)) {
+		errs = append(errs, validateContainerResource(name, p.Child("limits"))...)
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.Requests)) {
 		request := r.Requests[name]
-		if limit, ok := r.Limits[name]; ok && request.Cmp(limit) > 0 {
+		limit, ok := r.Limits[name]
+		if !ok {
+			errs = append(errs, validateContainerResource(name, p.Child("requests"))...)
+		}
+		if ok && request.Cmp(limit) > 0 {
 			errs = append(errs, field.Invalid(p.Child("requests").Key(string(name)), request.String(), "must be less than or equal to the "+string(name)+" limit of "+limit.String()))
 		}
 	}
 	return errs
+}
+
+// validateContainerResource wants a resource that there is, or one of a domain of its own:
+// no node will ever have what was mistyped.
+func validateContainerResource(name corev1.ResourceName, p *field.Path) field.ErrorList {
+	switch {
+	case strings.Contains(string(name), "/"), strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix):
+	case name != corev1.ResourceCPU && name != corev1.ResourceMemory && name != corev1.ResourceEphemeralStorage:
+		return field.ErrorList{field.Invalid(p.Key(string(name)), string(name), "must be cpu, memory, ephemeral-storage or hugepages-SIZE, or begin with a domain, such as example.com/gpu")}
+	}
+	return nil
 }
 
 func validateResourceQuota(q *corev1.ResourceQuota) field.ErrorList {

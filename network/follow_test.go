@@ -32,16 +32,7 @@ func TestFollowsIsTrue(t *testing.T) {
 		if err := x.client.Update(t.Context(), &endpoints); err != nil {
 			t.Fatal(err)
 		}
-		revision, err := strconv.ParseUint(endpoints.ResourceVersion, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the driver follows", func() error {
-			if !x.driver.Follows(key, revision) {
-				return errors.New("it does not")
-			}
-			return nil
-		})
+		revision := x.follows(&endpoints)
 		for _, network := range []string{"tcp", "udp"} {
 			if got, err := client0.ask(network, web); err != nil || got != p.name.Name {
 				t.Errorf("%s arrives at %q, %v, want %q", network, got, err, p.name.Name)
@@ -51,4 +42,20 @@ func TestFollowsIsTrue(t *testing.T) {
 			t.Error("the driver says that it follows what is to come")
 		}
 	}
+}
+
+// follows waits until the driver follows Endpoints.
+func (x *node) follows(e *corev1.Endpoints) (revision uint64) {
+	x.t.Helper()
+	revision, err := strconv.ParseUint(e.ResourceVersion, 10, 64)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	eventually(x.t, "the driver follows", func() error {
+		if !x.driver.Follows(client.ObjectKeyFromObject(e), revision) {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	return revision
 }

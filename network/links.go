@@ -14,9 +14,10 @@ import (
 )
 
 // ensureBridge makes the bridge that holds the gateway's address, and the routes of the
-// cluster's networks. What is addressed to no pod is refused at once instead of leaving
-// by the default route; the service network leads to the bridge so that the node's own
-// connections to services have the gateway as their source.
+// cluster's networks. What is addressed to no node is refused at once instead of leaving
+// by the default route; the node's subnet leads to the bridge so that rules answer what is
+// addressed to no pod, and the service network so that the node's own connections to
+// services have the gateway as their source.
 func (d *Driver) ensureBridge() (mended []string, err error) {
 	link, err := netlink.LinkByName(d.bridgeName())
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
@@ -55,6 +56,7 @@ func (d *Driver) ensureBridge() (mended []string, err error) {
 	}
 	for _, r := range []*netlink.Route{
 		{Dst: ipNet(d.ClusterNetwork), Type: unix.RTN_UNREACHABLE},
+		{Dst: ipNet(d.subnet), LinkIndex: link.Attrs().Index, Src: d.gateway().AsSlice(), Scope: netlink.SCOPE_LINK},
 		{Dst: ipNet(d.ServiceNetwork), LinkIndex: link.Attrs().Index, Src: d.gateway().AsSlice(), Scope: netlink.SCOPE_LINK},
 	} {
 		added, err := ensureRoute(r)

@@ -87,7 +87,7 @@ func (d *Driver) settleSubnet(ctx context.Context) error {
 func (d *Driver) ensureNode() (mended []string, err error) {
 	if d.filter == nil {
 		var err error
-		d.filter, d.earlier, err = d.newFilter(rules.Frame{Table: d.Name, Links: d.linkPrefix(), Cluster: d.ClusterNetwork,
+		d.filter, d.earlier, err = d.newFilter(rules.Frame{Table: d.Name, Links: d.linkPrefix(), Bridge: d.bridgeName(), Cluster: d.ClusterNetwork,
 			Subnet: d.subnet, Service: d.ServiceNetwork, Gateway: d.gateway(), Flat: d.Flat,
 			Overlay: d.overlayName(), VNI: d.VNI, OverlayPort: d.OverlayPort})
 		if err != nil {

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestMain(m *testing.M) { networktest.Main(m) }
 
 func frame(table string) rules.Frame {
-	return rules.Frame{Table: table, Links: table + "-",
+	return rules.Frame{Table: table, Links: table + "-", Bridge: table + "0",
 		Cluster: netip.MustParsePrefix("10.128.0.0/14"), Subnet: netip.MustParsePrefix("10.128.0.0/23"),
 		Service: netip.MustParsePrefix("172.30.0.0/16"), Gateway: netip.MustParseAddr("10.128.0.1"),
 		Overlay: table + "-vx", VNI: 1, OverlayPort: 4789}

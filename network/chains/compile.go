@@ -51,6 +51,7 @@ const (
 	resetTCP   = "-p tcp -j REJECT --reject-with tcp-reset"
 	prohibited = "-j REJECT --reject-with icmp-admin-prohibited"
 	unreached  = "-j REJECT --reject-with icmp-port-unreachable"
+	absent     = "-j REJECT --reject-with icmp-host-unreachable"
 	translated = "-m conntrack --ctstate DNAT"
 	opened     = "-m conntrack --ctstate RELATED,ESTABLISHED"
 )
@@ -82,6 +83,7 @@ func Compile(f rules.Frame, e rules.Elements) Ruleset {
 		slices.SortFunc(list, func(a, b entry) int { return slices.Compare(a.key, b.key) })
 	}
 	c.services()
+	c.nobody()
 	c.isolation()
 	c.policies()
 	c.guards()
@@ -112,6 +114,10 @@ func (c *compiler) guards() {
 	}
 	if !c.f.Flat {
 		guard = append(guard, fmt.Sprintf("-s %s -d %[1]s %s", c.f.Cluster, c.jump("isolate")))
+	}
+	nobody := fmt.Sprintf("-d %s -o %s %s", c.f.Subnet, c.f.Bridge, c.jump("nobody"))
+	if c.f.Bridge != "" {
+		guard = append(guard, nobody)
 	}
 	guard = append(guard, opened+" -j RETURN")
 	if c.f.Overlay != "" {
@@ -152,8 +158,28 @@ func (c *compiler) guards() {
 	c.add("filter", "input", "INPUT", append(input,
 		fmt.Sprintf("-i %s %s", links, c.goTo("host")),
 		fmt.Sprintf("! -i lo -d %s -m conntrack --ctstate NEW %s", c.f.Gateway, prohibited))...)
+	if c.f.Bridge != "" {
+		// Translated packets are seen with the link that they would have left by before.
+		refuse = append(refuse, nobody, fmt.Sprintf("-d %s -o lo %s", c.f.Subnet, c.jump("nobody")))
+	}
 	c.add("filter", "output", "OUTPUT", refuse...)
 	c.add("raw", "spoofing", "PREROUTING", fmt.Sprintf("-i %s -m rpfilter --invert -j DROP", links))
+}
+
+// nobody answers at once what is for an address that no pod has, or has any more. This node's
+// pods come first: few packets go on.
+func (c *compiler) nobody() {
+	var near, far []string
+	for _, e := range c.sets[rules.Hairpin] {
+		line := fmt.Sprintf("-d %s -j RETURN", e.key[0])
+		if c.isHere(e.key[0]) {
+			near = append(near, line)
+		} else {
+			far = append(far, line)
+		}
+	}
+	far = append(far, fmt.Sprintf("-d %s -j RETURN", c.f.Gateway), resetTCP, absent)
+	c.add("filter", "nobody", "", append(near, far...)...)
 }
 
 // each is a rule for each element of a set, and what follows them.
@@ -193,7 +219,8 @@ func (c *compiler) isolation() {
 				c.add("filter", way.name+id, "", append(returning(way.word, members[id]), c.goTo(way.name+"0"))...)
 			}
 		}
-		c.add("filter", way.name+"0", "", append(returning(way.word, members["0"]), prohibited)...)
+		// Connections to a pod that has gone end. New ones are refused like those to strangers.
+		c.add("filter", way.name+"0", "", append(returning(way.word, members["0"]), "-p tcp -m tcp ! --syn "+c.jump("nobody"), prohibited)...)
 	}
 	c.add("filter", "leaving", "", append(leaving, c.goTo("into-0"))...)
 	c.add("filter", "entering", "", append(entering, c.goTo("from-0"))...)

@@ -28,6 +28,10 @@
 // farspread-N and farsticky-N-SECONDS, and under 0.0.0.1. What is still addressed to the service network after that
 // has no endpoint and is refused.
 //
+// What is for an address that no pod has is answered, too: whoever has a connection to a pod that
+// has gone learns it from the next packet. Connections are not forgotten before, when a pod only leaves
+// a service: they end by themselves, in order.
+//
 // A Table holds the elements by owner (a service, a pod), so that a change of one
 // object costs work in proportion to that object. A Kernel brings a table into the
 // kernel, one netlink transaction per change, and finds out when somebody else has

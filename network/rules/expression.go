@@ -384,7 +384,7 @@ func resetTCP() rule {
 }
 
 // icmpCodes are the codes of ICMP "destination unreachable".
-var icmpCodes = map[string]uint8{"port-unreachable": 3, "admin-prohibited": 13}
+var icmpCodes = map[string]uint8{"host-unreachable": 1, "port-unreachable": 3, "admin-prohibited": 13}
 
 func refuse(why string) rule {
 	return rule{"reject with icmp " + why, []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: icmpCodes[why]}}}

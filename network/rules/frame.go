@@ -13,8 +13,9 @@ import (
 type Frame struct {
 	// Table is the name of the nft table, of family ip.
 	Table string
-	// Links is the prefix of the names of the pods' links on the node, e.g. "slipway-".
-	Links string
+	// Links is the prefix of the names of the pods' links on the node, e.g. "slipway-", and Bridge
+	// the link that the subnet's addresses lead to that no pod has.
+	Links, Bridge string
 	// Cluster is the network of all pods, Subnet this node's part of it, Gateway the
 	// node's own address in it, Service the network of service addresses.
 	Cluster, Subnet, Service netip.Prefix
@@ -75,6 +76,7 @@ func (f Frame) chains() []chain {
 		asked = append(asked, join(from(f.Cluster), lookupFarPort()))
 	}
 	return append(append(f.overlay(), f.policies()...), []chain{
+		{name: "nobody", rules: f.nobody()},
 		{name: "isolate", rules: f.isolate()},
 		{name: "host", rules: f.host()},
 		// The reverse path filter of the links does the same, unless somebody turns it off.
@@ -93,7 +95,8 @@ func (f Frame) chains() []chain {
 			join(notFromLoopback(), to(netip.PrefixFrom(f.Gateway, 32)), isNew(), refuse("admin-prohibited")),
 		}},
 		{name: "forward", kind: filter, hook: nftables.ChainHookForward, priority: nftables.ChainPriorityFilter, rules: f.forward()},
-		{name: "output", kind: filter, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityFilter, rules: f.refuseService()},
+		{name: "output", kind: filter, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityFilter, rules: append(f.refuseService(),
+			join(to(f.Subnet), notTo(netip.PrefixFrom(f.Gateway, 32)), jump("nobody")))},
 	}...)
 }
 
@@ -120,6 +123,9 @@ func (f Frame) forward() []rule {
 			out = append(out, join(fromExactly(f.Overlay), to(f.Cluster), jump("arrived")))
 		}
 		out = append(out, join(from(f.Cluster), to(f.Cluster), jump("isolate")))
+	}
+	if f.Bridge != "" {
+		out = append(out, join(toLink(f.Bridge), to(f.Subnet), jump("nobody")))
 	}
 	out = append(out, join(isEstablished(), verdictOf("return", expr.VerdictReturn)))
 	if f.Overlay != "" {
@@ -151,6 +157,8 @@ func (f Frame) isolate() []rule {
 		join(isMark(0), verdictOf("return", expr.VerdictReturn)),
 		setMark(0),
 		join(isMember(), verdictOf("return", expr.VerdictReturn)),
+		// Connections to a pod that has gone end. New ones are refused like those to strangers.
+		join(opensNothing(), jump("nobody")),
 		refuse("admin-prohibited"),
 	}
 }

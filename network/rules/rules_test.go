@@ -39,7 +39,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 func frame(table string) Frame {
-	return Frame{Table: table, Links: table + "-",
+	return Frame{Table: table, Links: table + "-", Bridge: table + "0",
 		Cluster: netip.MustParsePrefix("10.128.0.0/14"), Subnet: netip.MustParsePrefix("10.128.0.0/23"),
 		Service: netip.MustParsePrefix("172.30.0.0/16"), Gateway: netip.MustParseAddr("10.128.0.1")}
 }

@@ -62,8 +62,8 @@ func (w World) clearStrangers(p *Plan) (found bool) {
 		return false
 	}
 	if w.stopAll(p, strangers, nil, "its pod is gone") {
-		w.removeAll(p, strangers)
 		p.do(Action{Verb: Detach})
+		w.removeAll(p, strangers)
 		p.Actions = append(p.Actions, files...)
 	}
 	return true
@@ -108,9 +108,10 @@ func (w World) terminate(p *Plan) {
 	if !w.stopAll(p, w.Containers, &grace, "its pod is being deleted") {
 		return
 	}
-	w.removeAll(p, w.Containers)
-	if len(w.Containers) > 0 || len(w.Files) > 0 {
+	if left := len(w.Containers) > 0 || len(w.Files) > 0; left {
+		// The sandbox answers who still has a connection, and then the network does.
 		p.do(Action{Verb: Detach})
+		w.removeAll(p, w.Containers)
 		p.do(Action{Verb: RemoveFiles, Name: string(w.Pod.UID)})
 	}
 	if !w.Deleted {
@@ -132,8 +133,8 @@ func (w World) settle(p *Plan) {
 		}
 	}
 	if len(sandboxes) > 0 || w.Leftovers {
-		w.removeAll(p, sandboxes)
 		p.do(Action{Verb: Detach})
+		w.removeAll(p, sandboxes)
 	}
 	if w.Leftovers {
 		p.do(Action{Verb: ClearFiles, Name: string(w.Pod.UID)})

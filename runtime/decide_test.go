@@ -274,21 +274,21 @@ func TestDecide(t *testing.T) {
 			world: scene(deleted(time.Minute), has(run, main(0, Running, time.Hour)), func(w *World) { w.Stopping = map[string]time.Time{"c0": epoch.Add(-30 * time.Second)} }), plan: "kill main c0",
 		},
 		"and cleared, the object last": {
-			world: scene(deleted(time.Minute), has(run, main(0, Exited, 0))), plan: "remove main c0; remove s0; detach; remove-files u1; delete-pod",
+			world: scene(deleted(time.Minute), has(run, main(0, Exited, 0))), plan: "detach; remove main c0; remove s0; remove-files u1; delete-pod",
 		},
 		"a pod that never ran is only deleted": {world: scene(deleted(0), func(w *World) { w.Files = nil }), plan: "delete-pod"},
 		"a pod with finalizers is left to them": {
 			world: scene(deleted(0), func(w *World) { w.Files, w.Deleted = nil, true }),
 		},
 		"a pod that has ended lets go of its network": {
-			world: scene(has(run, main(0, Exited, 0)), func(w *World) { w.Pod.Status.Phase = corev1.PodSucceeded }), plan: "remove s0; detach",
+			world: scene(has(run, main(0, Exited, 0)), func(w *World) { w.Pod.Status.Phase = corev1.PodSucceeded }), plan: "detach; remove s0",
 		},
 		"and keeps its containers": {world: scene(has(main(0, Exited, 0)), func(w *World) { w.Pod.Status.Phase = corev1.PodSucceeded })},
 
 		"what no pod wants is stopped":                  {world: World{Now: epoch, Containers: []Container{stranger(Running)}}, plan: "stop main x grace=5s", after: 5 * time.Second},
-		"and cleared":                                   {world: World{Now: epoch, Containers: []Container{stranger(Exited)}, Files: []types.UID{"u0"}}, plan: "remove main x; detach; remove-files u0"},
+		"and cleared":                                   {world: World{Now: epoch, Containers: []Container{stranger(Exited)}, Files: []types.UID{"u0"}}, plan: "detach; remove main x; remove-files u0"},
 		"files alone, too":                              {world: World{Now: epoch, Files: []types.UID{"u0"}}, plan: "detach; remove-files u0"},
-		"a predecessor goes before its successor comes": {world: scene(has(stranger(Exited))), plan: "remove main x; detach"},
+		"a predecessor goes before its successor comes": {world: scene(has(stranger(Exited))), plan: "detach; remove main x"},
 		"nothing wanted, nothing there":                 {world: World{Now: epoch}},
 	} {
 		t.Run(name, func(t *testing.T) {

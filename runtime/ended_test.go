@@ -21,7 +21,7 @@ func TestWhatAPodThatHasEndedKeeps(t *testing.T) {
 	}{
 		"its containers":                    {scene(over, has(main(0, Exited, 0))), ""},
 		"no volumes":                        {scene(over, leftovers, has(main(0, Exited, 0))), "detach; clear-files u1"},
-		"no volumes once its sandbox ended": {scene(over, leftovers, has(sandboxed(0, Running), main(0, Exited, 0))), "remove s0; detach; clear-files u1"},
+		"no volumes once its sandbox ended": {scene(over, leftovers, has(sandboxed(0, Running), main(0, Exited, 0))), "detach; remove s0; clear-files u1"},
 		"volumes while anything runs":       {scene(over, leftovers, has(sandboxed(0, Running), main(0, Running, 0))), "stop main c0 grace=30s"},
 	} {
 		if p := Decide(c.world); p.String() != c.plan {

@@ -21,8 +21,24 @@ func podCells(p *corev1.Pod, now time.Time) []any {
 	}
 	return []any{
 		p.Name, fmt.Sprintf("%d/%d", ready, len(p.Spec.Containers)), PodStatus(p), restarts(p, now), age(p.CreationTimestamp, now),
-		none(p.Status.PodIP), none(p.Spec.NodeName), none(p.Status.NominatedNodeName), "<none>",
+		none(p.Status.PodIP), none(p.Spec.NodeName), none(p.Status.NominatedNodeName), openGates(p),
 	}
+}
+
+// openGates is how many of a pod's readiness gates are open.
+func openGates(p *corev1.Pod) string {
+	if len(p.Spec.ReadinessGates) == 0 {
+		return "<none>"
+	}
+	open := 0
+	for _, g := range p.Spec.ReadinessGates {
+		if slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == g.ConditionType && c.Status == corev1.ConditionTrue
+		}) {
+			open++
+		}
+	}
+	return fmt.Sprintf("%d/%d", open, len(p.Spec.ReadinessGates))
 }
 
 // PodStatus is the word in the STATUS column: the phase, unless a container or the
@@ -45,6 +61,9 @@ func PodStatus(p *corev1.Pod) string {
 	}
 	if word == "" {
 		word = "Pending"
+	}
+	if word == "Pending" && p.Spec.NodeName != "" && len(p.Status.ContainerStatuses) == 0 {
+		word = "ContainerCreating" // Its node has it, and has not told of it yet.
 	}
 	return word
 }

@@ -28,7 +28,7 @@ func (s *Server) address(r *http.Request, name string, ask nodecert.Ask, was str
 	}
 	from = from.Unmap().WithZone("")
 	if ask.Address == "" {
-		return from.String(), nil
+		return s.seen(r.Context(), name, from, ask.Token != "", was)
 	}
 	said, err := netip.ParseAddr(ask.Address)
 	if said = said.Unmap(); err != nil || said.Zone() != "" || said.IsUnspecified() || said.IsMulticast() || said.IsLoopback() && !from.IsLoopback() {
@@ -36,11 +36,25 @@ func (s *Server) address(r *http.Request, name string, ask nodecert.Ask, was str
 	}
 	switch {
 	case said == from:
-		return said.String(), nil
+		return s.seen(r.Context(), name, from, ask.Token != "", was)
 	case ask.Token == "" && was != "":
 		return was, nil
 	}
 	return said.String(), s.elsewhere(r.Context(), name, said)
+}
+
+// seen is the address that a node asks from, unless another one has it: they share a way out, and packets
+// for pods would go to one of them only. Who joins is told; who is a node stays where it was. This machine's
+// own address is that of as many as there are on it.
+func (s *Server) seen(ctx context.Context, name string, from netip.Addr, joins bool, was string) (string, error) {
+	if from.IsLoopback() {
+		return from.String(), nil
+	}
+	err := s.elsewhere(ctx, name, from)
+	if err != nil && !joins && was != "" && (apierrors.IsUnauthorized(err) || apierrors.IsBadRequest(err)) {
+		return was, nil
+	}
+	return from.String(), err
 }
 
 // elsewhere says why an address cannot be a node's host's: pods and services have it, or another node.

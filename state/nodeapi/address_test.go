@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,33 @@ func TestANodeIsWhereItIs(t *testing.T) {
 }
 
 // A node's status has the address that it was noted with, whatever the node says.
+// No two nodes are at one address: packets for pods would go to one of them.
+func TestNoTwoNodesAreAtOneAddress(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "first", Annotations: map[string]string{api.NodeAddress: "192.0.2.1"}}})
+	server := &nodeapi.Server{Options: nodeapi.Options{Client: s.state}}
+	at := func(from, name, token, was string) (string, error) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
+		r.RemoteAddr = from + ":4711"
+		return server.AddressOf(r, name, token, was)
+	}
+	_, err := at("192.0.2.1", "second", "a token", "")
+	s.refused(err, "192.0.2.1 is that of node first")
+	for _, c := range []struct{ from, name, token, was, want string }{
+		{"192.0.2.2", "second", "a token", "", "192.0.2.2"},
+		{"192.0.2.1", "first", "", "192.0.2.9", "192.0.2.1"},
+		{"192.0.2.1", "second", "", "192.0.2.2", "192.0.2.2"}, // it goes on where it was
+		{"127.0.0.1", "third", "a token", "", "127.0.0.1"},
+	} {
+		got, err := at(c.from, c.name, c.token, c.was)
+		s.must(err)
+		if got != c.want {
+			t.Errorf("%+v: is at %s", c, got)
+		}
+	}
+}
+
 func TestANodeCannotLendAddresses(t *testing.T) {
 	t.Parallel()
 	s, c, _ := world(t)

@@ -1,6 +1,11 @@
 package nodeapi
 
-import "time"
+import (
+	"net/http"
+	"time"
+
+	"slipway.dev/slipway/state/nodecert"
+)
 
 // Hurry sets how long nodes and strangers may take.
 func (s *Server) Hurry(send, take, stranger time.Duration) { s.times = times{send, take, stranger} }
@@ -17,3 +22,8 @@ const (
 	AtOnce    = atOnce
 	Strangers = strangers
 )
+
+// AddressOf is where a node is that asks by r, with a token or without.
+func (s *Server) AddressOf(r *http.Request, name, token, was string) (string, error) {
+	return s.address(r, name, nodecert.Ask{Token: token}, was)
+}

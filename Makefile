@@ -26,10 +26,11 @@ demo: build
 	bin/slipway demo $(ARGS)
 
 # What is small first; then the program as a whole by itself, because it is tried under load
-# and amid faults, beside which nothing else gets its turn in time.
+# and amid faults, beside which nothing else gets its turn in time. Most of its tests wait for
+# pods, leases and builds: several at once.
 test: lint
 	$(WITH_ENGINE) $(GO) test -vet=off -timeout 30m $$($(GO) list ./... | grep -v '/cmd/slipway$$')
-	$(WITH_ENGINE) $(GO) test -vet=off -timeout 30m ./cmd/slipway
+	$(WITH_ENGINE) $(GO) test -vet=off -timeout 30m -parallel 3 ./cmd/slipway
 	cd bench && $(GO) test -vet=off -timeout 10m ./...
 
 lint:

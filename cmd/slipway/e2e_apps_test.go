@@ -104,6 +104,7 @@ spec:
 // TestApps runs apps/v1 from git on a real engine: a Deployment rolls under load and no
 // request fails, and a commit that goes back finds the ReplicaSet of before.
 func TestApps(t *testing.T) {
+	t.Parallel()
 	u := newUp(t)
 	files := func(greeting string) map[string]string {
 		return map[string]string{"projects/hello/apps.yaml": strings.NewReplacer("IMAGE", u.image, "GREETING-TEXT", greeting).Replace(apps)}

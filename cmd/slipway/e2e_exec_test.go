@@ -15,6 +15,7 @@ import (
 // TestExec runs commands in a pod's container, and then kills the server, as a power failure
 // would its process: what runs goes on, and is not started twice.
 func TestExec(t *testing.T) {
+	t.Parallel()
 	u := newUp(t)
 	repo := newRepository(t, filepath.Join(u.dir, "config"), map[string]string{"projects/hello/web.yaml": strings.Replace(hello, "IMAGE", u.image, 1)})
 	u.args = append(u.args, "--repo", fileURL(repo.dir))

@@ -45,6 +45,7 @@ func settingsMap(name, v string) string {
 // TestGates is a bad afternoon: somebody deletes too much, approves it, breaks the glass,
 // and goes back.
 func TestGates(t *testing.T) {
+	t.Parallel()
 	u := newUp(t)
 	key, signer := signingKey(t, u.dir)
 	files := map[string]string{"cluster/signers.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: override-signers, namespace: slipway}\nstringData:\n  allowed_signers: " + signer + "\n"}

@@ -62,6 +62,7 @@ spec:
 // TestJobs is a migration that keeps what it did on a claim, a nightly job in a hurry, the
 // migration's next version, and the end of all of it.
 func TestJobs(t *testing.T) {
+	t.Parallel()
 	u := newUp(t)
 	disk := filepath.Join(u.dir, "disk")
 	project := func(commit string) string {

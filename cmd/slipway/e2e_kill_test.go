@@ -36,6 +36,7 @@ spec:
 // time the next one comes to the same end: every object as git has it, what left git gone,
 // no generated value made twice.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	u := newUp(t)
 	const objects = 40
 	files := func(round int) map[string]string {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,17 +62,24 @@ func shortDir(t testing.TB) string {
 	return dir
 }
 
+// given are the ports that freePort has found: one is nobody else's while its server is down.
+var given sync.Map
+
 // freePort is a port at which nobody listens, with the others of a range at offsets.
 func freePort(t testing.TB, offsets ...int) int {
 	t.Helper()
+	if len(offsets) == 0 {
+		offsets = []int{0}
+	}
 	for range 100 {
 		// Below the range that the kernel takes ports of outgoing connections from
 		// (ip_local_port_range): what is free now is still free when the server listens.
 		port := 15000 + rand.IntN(15000)
 		free := true
 		for _, o := range offsets {
+			_, taken := given.LoadOrStore(port+o, true)
 			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+o)))
-			if free = free && err == nil; err == nil {
+			if free = free && !taken && err == nil; err == nil {
 				l.Close()
 			}
 		}
@@ -87,13 +95,15 @@ func freePort(t testing.TB, offsets ...int) int {
 func eventually(t testing.TB, what string, holds func() error) {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	// Ever more seldom: a look may be a process of its own.
+	for end, pause := time.Now().Add(patience), 50*time.Millisecond; ; pause = min(pause*5/4, 300*time.Millisecond) {
 		if err = holds(); err == nil {
 			return
 		}
 		if time.Now().After(end) {
 			t.Fatalf("%s: %v", what, err)
 		}
+		time.Sleep(pause)
 	}
 }
 

@@ -38,8 +38,9 @@ spec:
 // TestNode is the life of a second host: it joins, runs what was built on the server, goes on while that is
 // away, also as a new process, and is shut out.
 func TestNode(t *testing.T) {
+	t.Parallel()
+	g := newGuest(t, shortDir(t)) // The overlay is its own until the server is down.
 	u := newUp(t)
-	g := newGuest(t, u.dir)
 	u.args = append(u.args, "--node-listen", g.ours+":7082")
 	repo := newRepository(t, filepath.Join(u.dir, "config"), map[string]string{
 		"projects/hello/build.yaml": strings.Replace(built, "IMAGE", u.image, 1),
@@ -69,7 +70,7 @@ func TestNode(t *testing.T) {
 
 	u.stop()
 	g.serves("without a server", running, "Hello from Slipway")
-	g.killOne(running)
+	killed := g.killOne(running, "")
 	g.stop()
 	running = g.containers()
 	g.start("run")
@@ -80,7 +81,7 @@ func TestNode(t *testing.T) {
 		return nil
 	})
 	g.serves("as a new process without a server", running, "Hello from Slipway")
-	g.killOne(running)
+	g.killOne(running, killed)
 
 	u.start()
 	u.says("get nodes", "second", "Ready")

@@ -244,6 +244,7 @@ func TestRolloutsDropNothing(t *testing.T) {
 // in each. Every rollout is finished, each hook has run once, and what is asked of the service
 // meanwhile is answered.
 func TestRolloutsSurviveKills(t *testing.T) {
+	t.Parallel()
 	u, next, rolledOut := newRolled(t, hooksOfRolled)
 	f := u.byService("/")
 	stop := flow(f)

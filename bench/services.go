@@ -127,7 +127,7 @@ func servicesChild(ctx context.Context, args []string) (any, error) {
 		}
 	}
 	frame := rules.Frame{Table: "bench", Links: "bench-", Cluster: netip.MustParsePrefix("10.128.0.0/14"),
-		Subnet: netip.MustParsePrefix("10.128.0.0/23"), Service: netip.MustParsePrefix("172.30.0.0/16"), Gateway: netip.MustParseAddr("10.131.255.1")}
+		Subnet: netip.MustParsePrefix("10.131.254.0/23"), Service: netip.MustParsePrefix("172.30.0.0/16"), Gateway: netip.MustParseAddr("10.131.255.1")}
 	switch args[0] {
 	case "maps":
 		return measureServices(&byRules{filter: rules.NewKernel(frame), table: rules.NewTable()}, n, runs)

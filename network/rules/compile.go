@@ -46,7 +46,7 @@ func Compile(node string, services []corev1.Service, endpoints []corev1.Endpoint
 // service and one of type ExternalName have none. Node ports and outer addresses are served
 // as far as the annotations say that they are the service's.
 func OfService(node string, s *corev1.Service, endpoints *corev1.Endpoints) Elements {
-	out := Elements{}
+	out := make(Elements, 4)
 	if s.Spec.Type == corev1.ServiceTypeExternalName {
 		return out
 	}
@@ -99,7 +99,9 @@ func addFar(out Elements, s *corev1.Service, proto string, port int32, local boo
 
 // addFront adds the elements of one way to a service.
 func addFront(out Elements, s *corev1.Service, set Set, front netip.Addr, proto string, port int32, targets []netip.AddrPort) {
-	key := fmt.Sprintf("%s . %s . %d", front, proto, port)
+	// Joined by hand, as there may be tens of thousands.
+	asked := proto + " . " + strconv.Itoa(int(port))
+	key := front.String() + " . " + asked
 	if len(targets) == 0 {
 		if set == Externals {
 			out[Element{Refused, key}] = ""
@@ -109,17 +111,17 @@ func addFront(out Elements, s *corev1.Service, set Set, front netip.Addr, proto 
 	at, kind := Element{set, key}, ""
 	switch set {
 	case NodePorts:
-		at, kind = Element{set, fmt.Sprintf("%s . %d", proto, port)}, "node"
+		at, kind = Element{set, asked}, "node"
 	case FarPorts:
-		at, kind = Element{set, fmt.Sprintf("%s . %d", proto, port)}, "far"
+		at, kind = Element{set, asked}, "far"
 	}
 	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		out[at] = fmt.Sprintf("goto %ssticky-%d-%d", kind, len(targets), stickySeconds(s))
 	} else {
-		out[at] = fmt.Sprintf("goto %sspread-%d", kind, len(targets))
+		out[at] = "goto " + kind + "spread-" + strconv.Itoa(len(targets))
 	}
 	for i, t := range targets {
-		out[Element{Endpoints, fmt.Sprintf("%s . %d", key, i)}] = fmt.Sprintf("%s . %d", t.Addr(), t.Port())
+		out[Element{Endpoints, key + " . " + strconv.Itoa(i)}] = t.Addr().String() + " . " + strconv.Itoa(int(t.Port()))
 	}
 }
 

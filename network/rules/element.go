@@ -138,22 +138,39 @@ var protocols = map[string]byte{"tcp": 6, "udp": 17, "sctp": 132}
 
 // encode turns text to what the kernel holds: every field on four bytes.
 func encode(text string, fields []nftables.SetDatatype) ([]byte, error) {
-	words := strings.Split(text, " . ")
-	if len(words) != len(fields) {
-		return nil, fmt.Errorf("element %q: %d fields, want %d", text, len(words), len(fields))
-	}
-	out := make([]byte, 0, 4*len(fields))
-	for i, w := range words {
-		b, err := encodeField(w, fields[i].Name)
-		if err != nil {
-			return nil, fmt.Errorf("element %q: %w", text, err)
+	out, _, err := encodeIn(make([]byte, 0, 4*len(fields)), text, fields)
+	return out, err
+}
+
+// encodeIn is encode, into bytes that it appends to.
+func encodeIn(bytes []byte, text string, fields []nftables.SetDatatype) (out, _ []byte, err error) {
+	begin, rest, more := len(bytes), text, true
+	for _, f := range fields {
+		var word string
+		if word, rest, more = cutField(rest, more); word == "" {
+			break
 		}
-		out = append(out, b[:]...)
+		b, err := encodeField(word, f.Name)
+		if err != nil {
+			return nil, bytes, fmt.Errorf("element %q: %w", text, err)
+		}
+		bytes = append(bytes, b[:]...)
+	}
+	if more || len(bytes)-begin != 4*len(fields) {
+		return nil, bytes, fmt.Errorf("element %q: %d fields, want %d", text, strings.Count(text, " . ")+1, len(fields))
 	}
 	if len(fields) == 1 {
-		return out[:fields[0].Bytes], nil
+		return bytes[begin : begin+int(fields[0].Bytes) : len(bytes)], bytes, nil
 	}
-	return out, nil
+	return bytes[begin:len(bytes):len(bytes)], bytes, nil
+}
+
+// cutField cuts off the first field, and says whether there are more. more: there is one.
+func cutField(text string, more bool) (word, rest string, _ bool) {
+	if i := strings.IndexByte(text, ' '); i >= 0 && more && strings.HasPrefix(text[i:], " . ") {
+		return text[:i], text[i+3:], true
+	}
+	return text, "", false
 }
 
 // encodeRange is encode for keys whose fields may be ranges: their first and their last.

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -78,16 +76,15 @@ func (k *Kernel) Close() error {
 func (k *Kernel) Sync(t *Table) (repaired bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	changes := t.take()
 	if k.have != nil {
-		if err := k.change(changes); err == nil {
+		if err := k.change(t.take()); err == nil {
 			return false, nil
 		}
 	}
 	// A connection after an error may hold what was not sent, or answers that nobody read.
 	k.have = nil
 	_ = k.disconnect()
-	if repaired, err = k.adopt(t.Elements()); err != nil {
+	if repaired, err = k.adopt(t.all()); err != nil {
 		_ = k.disconnect()
 		return false, fmt.Errorf("nft table %s: %w", k.frame.Table, err)
 	}
@@ -204,12 +201,18 @@ func (k *Kernel) rebuild(c *nftables.Conn, want Elements) error {
 	for _, ch := range k.frame.chains() {
 		k.addChain(c, ch)
 	}
-	k.chains, k.have = map[string]bool{}, Elements{}
-	changes := map[Element]change{}
+	k.chains, k.have = map[string]bool{}, nil
+	b := k.batch(c)
 	for e, v := range want {
-		changes[e] = change{v, true}
+		if err := b.put(e, v); err != nil {
+			return err
+		}
 	}
-	return k.send(c, changes)
+	if err := b.send(); err != nil {
+		return err
+	}
+	k.have = want
+	return nil
 }
 
 func setNames() []Set {
@@ -245,9 +248,6 @@ func (k *Kernel) addChain(c *nftables.Conn, ch chain) {
 	}
 }
 
-// elementsPerMessage keeps a message's attribute below its limit of 64 KiB.
-const elementsPerMessage = 400
-
 // send sends the changes together with what the connection has queued already. After
 // an error what the kernel holds is unknown.
 func (k *Kernel) send(c *nftables.Conn, changes map[Element]change) (err error) {
@@ -256,39 +256,23 @@ func (k *Kernel) send(c *nftables.Conn, changes map[Element]change) (err error) 
 			k.have = nil
 		}
 	}()
-	remove, add := map[Set][]nftables.SetElement{}, map[Set][]nftables.SetElement{}
-	var newChains []string
-	for e, ch := range changes {
-		el, err := elementOf(e, ch.value)
-		if err != nil {
-			return err
-		}
+	b := k.batch(c)
+	for e := range changes {
 		if _, has := k.have[e]; has {
-			remove[e.Set] = append(remove[e.Set], nftables.SetElement{Key: el.Key, KeyEnd: el.KeyEnd})
-		}
-		if !ch.wanted {
-			continue
-		}
-		add[e.Set] = append(add[e.Set], el)
-		if v := el.VerdictData; v != nil && v.Kind == expr.VerdictGoto && !k.chains[v.Chain] && !slices.Contains(newChains, v.Chain) {
-			newChains = append(newChains, v.Chain)
+			if err := b.drop(e); err != nil {
+				return err
+			}
 		}
 	}
-	for _, name := range newChains {
-		ch, err := spreading(name)
-		if err != nil {
-			return err
+	for e, ch := range changes {
+		if ch.wanted {
+			if err := b.put(e, ch.value); err != nil {
+				return err
+			}
 		}
-		k.addChain(c, ch)
 	}
-	if err := k.queue(c, remove, add); err != nil {
+	if err := b.send(); err != nil {
 		return err
-	}
-	if err := c.Flush(); err != nil {
-		return err
-	}
-	for _, name := range newChains {
-		k.chains[name] = true
 	}
 	for e, ch := range changes {
 		delete(k.have, e)
@@ -296,58 +280,7 @@ func (k *Kernel) send(c *nftables.Conn, changes map[Element]change) (err error) 
 			k.have[e] = ch.value
 		}
 	}
-	// Were somebody else's change counted in between, the next Check finds it out.
-	k.generation++
-	k.own++
 	return nil
-}
-
-func (k *Kernel) queue(c *nftables.Conn, remove, add map[Set][]nftables.SetElement) error {
-	for _, name := range setNames() {
-		for part := range slices.Chunk(remove[name], elementsPerMessage) {
-			if err := c.SetDeleteElements(k.set(name), part); err != nil {
-				return err
-			}
-		}
-	}
-	for _, name := range setNames() {
-		for part := range slices.Chunk(add[name], elementsPerMessage) {
-			if err := c.SetAddElements(k.set(name), part); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// verdictKinds are the words before a chain.
-var verdictKinds = map[string]expr.VerdictKind{"goto": expr.VerdictGoto, "jump": expr.VerdictJump}
-
-func elementOf(e Element, value string) (nftables.SetElement, error) {
-	l, ok := layouts[e.Set]
-	if !ok {
-		return nftables.SetElement{}, fmt.Errorf("there is no set %q", e.Set)
-	}
-	var out nftables.SetElement
-	var err error
-	if l.ranges {
-		out.Key, out.KeyEnd, err = encodeRange(e.Key, l.key)
-	} else {
-		out.Key, err = encode(e.Key, l.key)
-	}
-	if err != nil {
-		return nftables.SetElement{}, err
-	}
-	if !l.isMap() || value == "" {
-		return out, nil
-	}
-	if l.value[0].Name == verdict.Name {
-		kind, target, _ := strings.Cut(value, " ")
-		out.VerdictData = &expr.Verdict{Kind: verdictKinds[kind], Chain: target}
-		return out, nil
-	}
-	out.Val, err = encode(value, l.value)
-	return out, err
 }
 
 // Supported says whether the kernel has nftables. An error says that it is not known.

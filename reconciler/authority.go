@@ -15,6 +15,7 @@ import (
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/access"
+	"slipway.dev/slipway/api/constraints"
 	"slipway.dev/slipway/api/v1alpha1"
 )
 
@@ -41,7 +42,9 @@ type authority struct {
 	policy  access.Policy
 	// named is the policy with the roles that a plan itself brings: what a binding hands
 	// out is looked up here, what the subject has never is.
-	named    access.Policy
+	named access.Policy
+	// confined is the platform's, with a repository that is registered for some projects.
+	confined bool
 	problems api.Problems
 }
 
@@ -64,6 +67,16 @@ func (r *Reconciler) authority(ctx context.Context, app *v1alpha1.Application) (
 		}}
 	}
 	return &authority{client: r.Client, subject: subject}, nil
+}
+
+// confined is for Applications of the platform whose repository is registered for some projects: they may do everything
+// there, but nothing reaches out of them, and who hands out the use of constraints gives his pods the host. Nil: the
+// repository is for the whole cluster.
+func (r *Reconciler) confined(ctx context.Context, app *v1alpha1.Application) (*authority, error) {
+	if _, all, err := r.reach(ctx, app); err != nil || all {
+		return nil, client.IgnoreNotFound(err)
+	}
+	return &authority{client: r.Client, subject: access.Platform(), confined: true}, nil
 }
 
 // load reads the cluster's policy, and that of projects.
@@ -140,6 +153,10 @@ func (a *authority) may(verb string, o api.DesiredObject) bool {
 // it may escalate roles or bind that one, as in Kubernetes.
 func (a *authority) grant(o api.DesiredObject) {
 	project := o.GetNamespace()
+	if a.confined {
+		a.grantHost(o)
+		return
+	}
 	switch o.GetKind() {
 	case "Role", "ClusterRole":
 		if !a.policy.Allows(a.subject, request("escalate", o.Unstructured)) {
@@ -151,12 +168,33 @@ func (a *authority) grant(o api.DesiredObject) {
 		if a.policy.Allows(a.subject, q) {
 			return
 		}
-		rules := a.named.RulesOf(ref, project)
-		if rules == nil {
-			a.refuse(o, "roleRef.name", fmt.Sprintf("there is no %s %s whose rules could be looked at", ref.Kind, ref.Name))
-			return
+		if rules := a.roleOf(o); rules != nil {
+			a.lacking(o, "roleRef", a.policy.Grants(a.subject, project, rules))
 		}
-		a.lacking(o, "roleRef", a.policy.Grants(a.subject, project, rules))
+	}
+}
+
+// roleOf are the rules that a binding hands out; nil: they are not known, which is refused.
+func (a *authority) roleOf(binding api.DesiredObject) []rbacv1.PolicyRule {
+	ref := as[rbacv1.RoleBinding](binding.Unstructured).RoleRef
+	rules := a.named.RulesOf(ref, binding.GetNamespace())
+	if rules == nil {
+		a.refuse(binding, "roleRef.name", fmt.Sprintf("there is no %s %s whose rules could be looked at", ref.Kind, ref.Name))
+	}
+	return rules
+}
+
+// grantHost refuses a role or a binding by which pods may use SecurityContextConstraints.
+func (a *authority) grantHost(o api.DesiredObject) {
+	var rules []rbacv1.PolicyRule
+	switch o.GetKind() {
+	case "Role":
+		rules = as[rbacv1.Role](o.Unstructured).Rules
+	case "RoleBinding":
+		rules = a.roleOf(o)
+	}
+	if access.Mention(rules, constraints.Use("", "")) {
+		a.refuse(o, "", "a repository that is registered for some projects cannot hand out the use of securitycontextconstraints")
 	}
 }
 

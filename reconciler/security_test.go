@@ -115,3 +115,36 @@ func TestWhatAPlanBringsCounts(t *testing.T) {
 		t.Errorf("constraints for another project: %s", got)
 	}
 }
+
+// TestAConfinedRepositoryHandsOutNoHost: what is registered for some projects acts as the platform there, and no further.
+func TestAConfinedRepositoryHandsOutNoHost(t *testing.T) {
+	w := newTenancy(t)
+	app := application(api.SystemProject, "shop", "")
+	toAdmin := func(role string) string {
+		return strings.NewReplacer("kind: Role,", "kind: ClusterRole,", "name: use}\nsubjects", "name: "+role+"}\nsubjects").Replace(bindsAgent)
+	}
+	const says = "cannot hand out the use of securitycontextconstraints"
+	handing := map[string]string{
+		"a role": usesPrivileged, "a role of all": strings.NewReplacer("[use]", "['*']", "[security.openshift.io]", "['*']", "[securitycontextconstraints]", "['*']").Replace(usesPrivileged),
+		"a role and its binding": usesPrivileged + "---\n" + bindsAgent, "a binding to cluster-admin": toAdmin("cluster-admin"),
+	}
+	for name, file := range handing {
+		if got := w.problems(app, file); got != "" {
+			t.Errorf("%s from a repository for all: %q", name, got)
+		}
+	}
+	w.repository(api.SystemProject, []string{"shop"})
+	for name, file := range handing {
+		if got := w.problems(app, file); !strings.Contains(got, says) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := w.problems(app, toAdmin("later")); !strings.Contains(got, "there is no ClusterRole later") {
+		t.Errorf("a binding to what may be anything one day: %q", got)
+	}
+	for _, file := range []string{toAdmin("admin"), minimal(kindNamed("ResourceQuota"), "")} {
+		if got := w.problems(app, file); got != "" {
+			t.Errorf("%q was refused: %s", file, got)
+		}
+	}
+}

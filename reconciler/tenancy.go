@@ -63,21 +63,10 @@ func asError(problems api.Problems, err error) error {
 // registered says what is wrong with an Application's project: its repository's
 // registration decides which projects it reaches, not what the repository holds.
 func (r *Reconciler) registered(ctx context.Context, app *v1alpha1.Application) (api.Problems, error) {
-	var repo v1alpha1.GitRepository
-	key := source(app)
-	if err := r.Client.Get(ctx, key, &repo); err != nil {
-		// Where there is none, the source says so.
+	reach, all, err := r.reach(ctx, app)
+	// Where there is no repository, the source says so.
+	if err != nil || all || slices.Contains(reach, app.Spec.Project) {
 		return nil, client.IgnoreNotFound(err)
-	}
-	reach := repo.Spec.Projects
-	if len(reach) == 0 && repo.Namespace == api.SystemProject {
-		return nil, nil
-	}
-	if len(reach) == 0 {
-		reach = []string{repo.Namespace}
-	}
-	if slices.Contains(reach, app.Spec.Project) {
-		return nil, nil
 	}
 	wants := "project " + app.Spec.Project
 	if app.Spec.Project == "" {
@@ -85,8 +74,23 @@ func (r *Reconciler) registered(ctx context.Context, app *v1alpha1.Application) 
 	}
 	return api.Problems{{
 		Object: app.Namespace + "/application/" + app.Name, Field: "spec.project",
-		Message: fmt.Sprintf("repository %s is registered for %s, not for %s", key, strings.Join(reach, ", "), wants),
+		Message: fmt.Sprintf("repository %s is registered for %s, not for %s", source(app), strings.Join(reach, ", "), wants),
 	}}, nil
+}
+
+// reach are the projects that an Application's repository is registered for; all: the whole cluster.
+func (r *Reconciler) reach(ctx context.Context, app *v1alpha1.Application) (projects []string, all bool, err error) {
+	var repo v1alpha1.GitRepository
+	if err := r.Client.Get(ctx, source(app), &repo); err != nil {
+		return nil, false, err
+	}
+	switch {
+	case len(repo.Spec.Projects) > 0:
+		return repo.Spec.Projects, false, nil
+	case repo.Namespace == api.SystemProject:
+		return nil, true, nil
+	}
+	return []string{repo.Namespace}, false, nil
 }
 
 // authorize says what of the objects an Application may not apply, as its service account,
@@ -122,6 +126,9 @@ func (r *Reconciler) authorize(ctx context.Context, app *v1alpha1.Application, o
 // may not make, and the roles that it may not hand out.
 func (r *Reconciler) authorizeSteps(ctx context.Context, app *v1alpha1.Application, plan *Plan) error {
 	a, err := r.authority(ctx, app)
+	if a == nil && err == nil {
+		a, err = r.confined(ctx, app)
+	}
 	if a == nil || err != nil || len(plan.Steps) == 0 {
 		return err
 	}

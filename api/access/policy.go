@@ -89,3 +89,13 @@ func (p Policy) RulesOf(ref rbacv1.RoleRef, project string) []rbacv1.PolicyRule 
 	}
 	return builtin[ref.Name]
 }
+
+// Mention says whether rules allow the verb on the resource at all, be it for some names only.
+func Mention(rules []rbacv1.PolicyRule, r Request) bool {
+	named := func(all []string, name string) bool {
+		return slices.Contains(all, name) || slices.Contains(all, rbacv1.VerbAll)
+	}
+	return slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool {
+		return named(rule.Verbs, r.Verb) && named(rule.APIGroups, r.Group) && named(rule.Resources, r.Resource)
+	})
+}

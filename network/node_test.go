@@ -71,8 +71,8 @@ func newNode(t *testing.T, change func(*Options)) *node {
 	if err := os.WriteFile(resolv, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Node: "host-a", Client: c, Name: fmt.Sprintf("t%d", n), Dir: t.TempDir(), ResolvConf: resolv, PacketFilter: os.Getenv(filterEnv),
-		ClusterNetwork: netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/14", 128+4*n)),
+	o := Options{Node: "host-a", Client: c, Name: fmt.Sprintf("t%03d", n), Dir: t.TempDir(), ResolvConf: resolv, PacketFilter: os.Getenv(filterEnv),
+		ClusterNetwork: netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", n)),
 		ServiceNetwork: netip.MustParsePrefix(fmt.Sprintf("172.%d.0.0/16", 16+n)),
 		Log:            slog.New(slog.NewTextHandler(testLog{t}, nil))}
 	o.Recorder = event.New(c, "network", o.Log)

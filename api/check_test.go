@@ -175,6 +175,10 @@ var bad = []struct {
 	{"DeploymentConfig", "name: data, mountPath", "name: date, mountPath", []string{"spec.template.spec.containers[0].volumeMounts[0].name"}},
 	{"DeploymentConfig", "volumes: [{name: data}]", "volumes: [{name: data, hostPath: {path: /srv/../etc, type: Disk}}]", []string{
 		"spec.template.spec.volumes[0].hostPath.path", "spec.template.spec.volumes[0].hostPath.type"}},
+	{"DeploymentConfig", "ports: [{name: http, containerPort: 8080}]", "ports: [{name: http, containerPort: 8080, hostPort: 30000}, {containerPort: 1, hostPort: 1, hostIP: 127.0.0.1}, {containerPort: 2, hostPort: 2, hostIP: '::1'}, " +
+		"{containerPort: 3, hostPort: 3, hostIP: 224.0.0.1}, {containerPort: 4, hostPort: 4, hostIP: 192.0.2.1}, {containerPort: 4, hostPort: 4, hostIP: 192.0.2.2}, {containerPort: 5, hostPort: 4, hostIP: 192.0.2.2}]", []string{
+		"spec.template.spec.containers[0].ports[0].hostPort", "spec.template.spec.containers[0].ports[1].hostIP", "spec.template.spec.containers[0].ports[2].hostIP",
+		"spec.template.spec.containers[0].ports[3].hostIP", "spec.template.spec.containers[0].ports[6].hostPort"}},
 	{"DeploymentConfig", "volumes: [{name: data}]", "volumes: [{name: data, hostPath: {path: srv}}]", []string{"spec.template.spec.volumes[0].hostPath.path"}},
 	{"SecurityContextConstraints", "runAsUser: {type: MustRunAsRange}", "runAsUser: {type: MustRunAs}, priority: -1, requiredDropCapabilities: [KILL], allowedCapabilities: [KILL], userNamespaceLevel: RequirePodLevel", []string{
 		"allowedCapabilities[0]", "priority", "runAsUser.uid", "userNamespaceLevel"}},

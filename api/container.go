@@ -150,6 +150,7 @@ func validateContainerPorts(ports []corev1.ContainerPort, hostPorts sets.Set[str
 		errs = append(errs, oneOf(at.Child("protocol"), cp.Protocol, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
 		if cp.HostPort != 0 {
 			errs = append(errs, invalid(at.Child("hostPort"), cp.HostPort, validation.IsValidPortNum(int(cp.HostPort)))...)
+			errs = append(errs, validateHostPort(cp, at)...)
 			key := fmt.Sprintf("%s/%s/%d", cp.Protocol, cp.HostIP, cp.HostPort)
 			if hostPorts.Has(key) {
 				errs = append(errs, field.Duplicate(at.Child("hostPort"), key))

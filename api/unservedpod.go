@@ -49,9 +49,6 @@ func askContainer(ask func(bool, *field.Path, string), c *corev1.Container, p *f
 	ask(len(c.RestartPolicyRules) > 0, p.Child("restartPolicyRules"), "what is restarted is up to restartPolicy")
 	ask(len(c.Resources.Claims) > 0, p.Child("resources", "claims"), "devices are not handed out")
 	ask(c.Lifecycle != nil && c.Lifecycle.StopSignal != nil, p.Child("lifecycle", "stopSignal"), "the image's STOPSIGNAL is sent")
-	for i, port := range c.Ports {
-		ask(port.HostPort != 0, p.Child("ports").Index(i).Child("hostPort"), "pods get no port of their host: publish with a Route or a Service")
-	}
 	for i, m := range c.VolumeMounts {
 		ask(m.RecursiveReadOnly != nil && *m.RecursiveReadOnly == corev1.RecursiveReadOnlyEnabled,
 			p.Child("volumeMounts").Index(i).Child("recursiveReadOnly"), "nothing is mounted below a volume")

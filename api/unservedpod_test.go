@@ -27,9 +27,6 @@ func TestWhatNoNodeWouldActOnIsRefused(t *testing.T) {
 		"spec.containers[0].securityContext.seLinuxOptions": func(_ *corev1.PodSpec, c *corev1.Container) {
 			c.SecurityContext = &corev1.SecurityContext{SELinuxOptions: &corev1.SELinuxOptions{}}
 		},
-		"spec.containers[0].ports[0].hostPort": func(_ *corev1.PodSpec, c *corev1.Container) {
-			c.Ports = []corev1.ContainerPort{{ContainerPort: 80, HostPort: 80}}
-		},
 		"spec.containers[0].restartPolicyRules": func(_ *corev1.PodSpec, c *corev1.Container) {
 			c.RestartPolicyRules = make([]corev1.ContainerRestartRule, 1)
 		},

@@ -79,6 +79,7 @@ func (d *Driver) Detach(ctx context.Context, pod types.NamespacedName) error {
 	if err := forgetConnections(ofPod(l.Address)); err != nil {
 		return fmt.Errorf("detach pod %s: %w", pod, err)
 	}
+	d.letGo(pod)
 	if err := d.leases.free(pod); err != nil {
 		return fmt.Errorf("detach pod %s: %w", pod, err)
 	}

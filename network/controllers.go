@@ -225,13 +225,24 @@ func (d *Driver) place(pod types.NamespacedName, a netip.Addr) {
 	d.tenancy.setPod(pod, a)
 	_, here := d.leases.of(pod)
 	d.police.place(pod, a, here)
-	d.table.Put(ownerOfPod(pod), rules.OfPod(rules.Pod{Name: pod, Address: a, Netid: d.tenancy.netid(pod.Namespace)}))
+	now := rules.OfPod(rules.Pod{Name: pod, Address: a, Netid: d.tenancy.netid(pod.Namespace)})
+	if l, here := d.leases.of(pod); here {
+		maps.Copy(now, rules.OfPorts(a, l.Ports))
+	}
+	d.putPod(pod, now)
+}
+
+// putPod replaces what a pod has. Clients over UDP of a port that it had, or has now, are not led astray.
+func (d *Driver) putPod(pod types.NamespacedName, now rules.Elements) {
+	owner := ownerOfPod(pod)
+	maps.Copy(d.lost, lostWays(d.table.Of(owner), now))
+	d.table.Put(owner, now)
 }
 
 func (d *Driver) displace(pod types.NamespacedName) {
 	d.tenancy.removePod(pod)
 	d.police.displace(pod)
-	d.table.Put(ownerOfPod(pod), nil)
+	d.putPod(pod, nil)
 }
 
 // placeProject gives all pods of a project its virtual network.

@@ -9,10 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"slipway.dev/slipway/api"
 )
 
 // rest is how long an address that was given back is not given out again while there is
@@ -25,6 +28,12 @@ type lease struct {
 	// PID and Namespace (the inode of its network namespace) find the sandbox again.
 	PID       int    `json:"pid,omitempty"`
 	Namespace uint64 `json:"namespace,omitempty"`
+	// Ports of the node that lead to the pod.
+	Ports []api.HostPort `json:"ports,omitempty"`
+}
+
+func (l lease) equal(o lease) bool {
+	return l.Address == o.Address && l.PID == o.PID && l.Namespace == o.Namespace && slices.Equal(l.Ports, o.Ports)
 }
 
 // book is the file's content.
@@ -158,7 +167,7 @@ func (b *book) next(now time.Time) (netip.Addr, error) {
 }
 
 func (l *leases) put(pod types.NamespacedName, want lease) error {
-	if have, ok := l.of(pod); ok && have == want {
+	if have, ok := l.of(pod); ok && have.equal(want) {
 		return nil
 	}
 	return l.change(func(b *book) error {

@@ -139,6 +139,7 @@ type Driver struct {
 	checked    moment          // when iptables was looked at
 	looked     moment          // when the node was looked at
 	lookedAt   time.Time       // the same by the clock
+	held       holds           // sockets that keep pods' ports of the node
 	lost       map[way]bool    // ways over UDP whose connections are to be forgotten
 	swept      bool            // connections from before this process were looked at
 	trouble    string          // the last error of a repair, to be said once
@@ -150,7 +151,7 @@ func New(o Options) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{Options: o, table: rules.NewTable(), records: dns.NewRecords(o.ClusterNetwork, o.ServiceNetwork),
-		wake: make(chan key, 1), tenancy: newTenancy(), police: newPolice(), wishes: newWishes(), hosts: map[string]host{}, lost: map[way]bool{}}
+		wake: make(chan key, 1), tenancy: newTenancy(), police: newPolice(), wishes: newWishes(), hosts: map[string]host{}, lost: map[way]bool{}, held: holds{}}
 	if d.Subnet == nil {
 		d.Subnet = d.assignedSubnet
 	}

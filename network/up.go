@@ -168,6 +168,9 @@ func (d *Driver) close() error {
 		return nil
 	}
 	d.up = false
+	for pod := range d.held {
+		d.letGo(pod)
+	}
 	err := errors.Join(d.server.Close(), d.filter.Close())
 	d.server = nil
 	return err

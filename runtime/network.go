@@ -2,9 +2,12 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"slipway.dev/slipway/api"
 )
 
 // Network connects sandboxes.
@@ -14,6 +17,9 @@ type Network interface {
 	// the same address and interrupts nothing; for another process, that of a new sandbox,
 	// the pod's address moves there. An invalid address: the pod has none.
 	Attach(ctx context.Context, pod types.NamespacedName, sandboxPID int) (netip.Addr, error)
+	// Publish has ports of the node lead to a pod that is attached, until it is detached. Called again it changes
+	// nothing. A port that is somebody else's is an error.
+	Publish(ctx context.Context, pod types.NamespacedName, ports []api.HostPort) error
 	// Detach takes the pod's address back. It succeeds if there is none.
 	Detach(ctx context.Context, pod types.NamespacedName) error
 	// Resolver is the address of the name server for the pods; invalid: there is none.
@@ -27,6 +33,11 @@ type NoNetwork struct{}
 // Attach implements [Network].
 func (NoNetwork) Attach(context.Context, types.NamespacedName, int) (netip.Addr, error) {
 	return netip.Addr{}, nil
+}
+
+// Publish implements [Network].
+func (NoNetwork) Publish(_ context.Context, pod types.NamespacedName, ports []api.HostPort) error {
+	return fmt.Errorf("pod %s: there is no network for its port %s of the node", pod, ports[0])
 }
 
 // Detach implements [Network].

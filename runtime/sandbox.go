@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/runtime/pause"
 	"slipway.dev/slipway/state/loop"
 )
@@ -143,6 +144,9 @@ func (a *Agent) withoutImage(err error) error {
 // attach connects the pod's sandbox to the network.
 func (a *Agent) attach(ctx context.Context, key loop.Key, pod *corev1.Pod, sandbox Container) error {
 	address, err := a.Network.Attach(ctx, key, sandbox.PID)
+	if ports := api.HostPortsOf(pod); err == nil && len(ports) > 0 {
+		err = a.Network.Publish(ctx, key, ports)
+	}
 	if err != nil {
 		a.say(pod, corev1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to attach the pod to the network: %v", err)
 		return fmt.Errorf("pod %s: attach to the network: %w", key, err)

@@ -85,6 +85,47 @@ func TestPodsWaitForRoomAndAreBound(t *testing.T) {
 	eventually(t, "a pod that ends makes room", func() bool { return get("two").Spec.NodeName == "n1" })
 }
 
+// TestAPortOfTheNodeIsOnePods: PodFitsPorts keeps pods that want the same one apart, and says so.
+func TestAPortOfTheNodeIsOnePods(t *testing.T) {
+	t.Parallel()
+	c, ctx := statetest.New(t), t.Context()
+	readyNode(t, c, "n1", "9")
+	run(t, c, silent{})
+	want := func(name string, port corev1.ContainerPort) *corev1.Pod {
+		p := pod(name)
+		port.ContainerPort = 8080
+		p.Spec.Containers[0].Ports = []corev1.ContainerPort{port}
+		must(t, c.Create(ctx, p))
+		return p
+	}
+	on := func(p *corev1.Pod) string {
+		must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p))
+		return p.Spec.NodeName
+	}
+	first := want("first", corev1.ContainerPort{HostPort: 80, HostIP: "192.0.2.1"})
+	eventually(t, "the first is bound", func() bool { return on(first) == "n1" })
+	second := want("second", corev1.ContainerPort{HostPort: 80})
+	eventually(t, "the second is told why not", func() bool {
+		return on(second) == "" && len(second.Status.Conditions) == 1 &&
+			second.Status.Conditions[0].Message == "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."
+	})
+	for name, port := range map[string]corev1.ContainerPort{
+		"another-protocol": {HostPort: 80, Protocol: corev1.ProtocolUDP}, "another-port": {HostPort: 81}, "another-address": {HostPort: 80, HostIP: "192.0.2.2"},
+	} {
+		p := want(name, port)
+		eventually(t, name, func() bool { return on(p) == "n1" })
+	}
+	// It goes on waiting while one of those that have the port is there.
+	must(t, c.Delete(ctx, first, client.GracePeriodSeconds(0)))
+	var other corev1.Pod
+	must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "another-address"}, &other))
+	if on(second) != "" {
+		t.Error("it shares its port")
+	}
+	must(t, c.Delete(ctx, &other, client.GracePeriodSeconds(0)))
+	eventually(t, "a port that is free again wakes who waits", func() bool { return on(second) == "n1" })
+}
+
 // live is live state.
 type live interface {
 	client.WithWatch

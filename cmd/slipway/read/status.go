@@ -25,6 +25,7 @@ type overview struct {
 	workloads    workloads
 	builds       buildv1.BuildList
 	pods         corev1.PodList
+	nodes        corev1.NodeList // none where one project is asked for
 }
 
 func statusCommand() *cobra.Command {
@@ -47,10 +48,14 @@ func statusCommand() *cobra.Command {
 
 func (s *scope) overview(ctx context.Context) (*overview, error) {
 	var o overview
-	for word, into := range map[string]any{
+	words := map[string]any{
 		"applications": &o.applications, "deploymentconfigs": &o.deployments, "builds": &o.builds, "pods": &o.pods,
 		"deployments": &o.workloads.deployments, "statefulsets": &o.workloads.sets, "daemonsets": &o.workloads.daemons,
-	} {
+	}
+	if s.in() == "" {
+		words["nodes"] = &o.nodes
+	}
+	for word, into := range words {
 		k, err := kind(word)
 		if err != nil {
 			return nil, err
@@ -191,13 +196,20 @@ func (o *overview) buildRows() [][]string {
 	return rows
 }
 
-// problemRows are mistakes in repositories, newest builds that failed, rollouts that did,
-// and pods that do not come up.
+// problemRows are mistakes in repositories, nodes that are not ready, newest builds that failed,
+// rollouts that did, and pods that do not come up.
 func (o *overview) problemRows() [][]string {
 	var rows [][]string
 	for _, a := range o.applications.Items {
 		for _, p := range a.Status.Problems {
 			rows = append(rows, []string{a.Namespace + "/" + a.Name + " at " + table.Short(a.Status.LastAttemptedCommit) + ": " + api.ProblemString(p)})
+		}
+	}
+	for _, n := range o.nodes.Items {
+		for _, c := range n.Status.Conditions {
+			if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+				rows = append(rows, []string{fmt.Sprintf("node/%s: not ready for %s: %s", n.Name, ago(c.LastTransitionTime.Time), firstLine(cmp.Or(c.Message, c.Reason)))})
+			}
 		}
 	}
 	for _, b := range newestOfEach(o.builds.Items) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestStatusTellsOfRolloutsThatFailed(t *testing.T) {
@@ -41,4 +42,18 @@ func check(t *testing.T, o *overview, object string, want []string) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%s: %q, want %q", object, got, want)
 	}
+}
+
+func TestStatusTellsOfNodesThatAreNotReady(t *testing.T) {
+	t.Parallel()
+	node := func(name, status string) string {
+		return fmt.Sprintf(`{"metadata": {"name": %q}, "status": {"conditions": [{"type": "DiskPressure", "status": "False"},
+			{"type": "Ready", "status": %q, "message": "it says nothing", "lastTransitionTime": %q}]}}`, name, status, time.Now().Add(-time.Hour).Format(time.RFC3339))
+	}
+	var o overview
+	nodes := `{"items": [` + node("n1", "True") + `,` + node("n2", "Unknown") + `,` + node("n3", "False") + `,{"metadata": {"name": "joins"}}]}`
+	if err := json.Unmarshal([]byte(nodes), &o.nodes); err != nil {
+		t.Fatal(err)
+	}
+	check(t, &o, "nodes", []string{"node/n2: not ready for 60m: it says nothing", "node/n3: not ready for 60m: it says nothing"})
 }

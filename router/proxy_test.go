@@ -58,7 +58,8 @@ func TestRollingDeployment(t *testing.T) {
 		} else {
 			b = young
 		}
-		time.Sleep(20 * time.Millisecond)
+		before := sent.Load()
+		eventually(t, "every worker asks", func() bool { return sent.Load() >= before+16 })
 		leaving := e.backend(old)
 		e.backends("shop/web", a, b)
 		e.apply()
@@ -177,19 +178,22 @@ func TestTimeout(t *testing.T) {
 			for range 5 {
 				fmt.Fprint(w, "tick")
 				w.(http.Flusher).Flush()
-				time.Sleep(60 * time.Millisecond)
+				time.Sleep(500 * time.Millisecond) // in all longer than the timeout
 			}
 			return
 		}
 		<-release
 	}
-	e.backends("shop/web", startPod(t, "a", "127.0.0.2", hangs, nil))
+	backend := startPod(t, "a", "127.0.0.2", hangs, nil)
+	e.backends("shop/web", backend)
+	e.backends("shop/live", backend)
 	e.route("shop/web", "", note(annotationTimeout, "200ms"))
+	e.route("shop/live", "", note(annotationTimeout, "2s"))
 	e.apply()
 	if r := e.get("http://web-shop.apps.example.com/"); r.status != 504 {
 		t.Errorf("%+v", r)
 	}
-	if r := e.get("http://web-shop.apps.example.com/stream"); r.status != 200 || r.body != strings.Repeat("tick", 5) {
+	if r := e.get("http://live-shop.apps.example.com/stream"); r.status != 200 || r.body != strings.Repeat("tick", 5) {
 		t.Errorf("a response that makes progress was cut: %+v", r)
 	}
 }

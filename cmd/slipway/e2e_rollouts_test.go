@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -94,16 +95,20 @@ const hooksOfRolled = `
       pre: { failurePolicy: Abort, execNewPod: { command: [sh, -c, "echo pre VERSION >> /data/log"], volumes: [data] } }
       post: { failurePolicy: Abort, execNewPod: { command: [sh, -c, "echo post VERSION >> /data/log"], volumes: [data] } }`
 
-// newRolled starts a server with the config at version 1. next commits a version; rolledOut
-// waits until a version is all there is.
-func newRolled(t *testing.T, hooks string) (u *upped, next, rolledOut func(version int)) {
+// newRolled starts a server with the config at version 1, and with the files that prepare gives, if there
+// is one. next commits a version; rolledOut waits until a version is all there is.
+func newRolled(t *testing.T, hooks string, prepare ...func(*upped) map[string]string) (u *upped, next, rolledOut func(version int)) {
 	u = newUp(t)
+	also := map[string]string{}
+	for _, f := range prepare {
+		maps.Copy(also, f(u))
+	}
 	content := func(version int) map[string]string {
 		web := strings.NewReplacer("HOOKS", hooks, "IMAGE", u.image).Replace(rolled)
-		return map[string]string{
-			"projects/shop/web.yaml": strings.ReplaceAll(web, "VERSION", fmt.Sprint("v", version)),
-			"cluster/volumes.yaml":   strings.Replace(volumeAndClaim, "PATH", filepath.Join(u.dir, "disk"), 1),
-		}
+		files := maps.Clone(also)
+		files["projects/shop/web.yaml"] = strings.ReplaceAll(web, "VERSION", fmt.Sprint("v", version))
+		files["cluster/volumes.yaml"] = strings.Replace(volumeAndClaim, "PATH", filepath.Join(u.dir, "disk"), 1)
+		return files
 	}
 	repo := newRepository(t, filepath.Join(u.dir, "config"), content(1))
 	u.args = append(u.args, "--repo", fileURL(repo.dir))

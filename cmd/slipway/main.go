@@ -78,5 +78,25 @@ looks inside of a container, and the pod says so.`,
 	cmd.AddCommand(backupCommand(), restoreCommand(), rotateKeyCommand())
 	cmd.AddCommand(postReceiveCommand())
 	cmd.AddCommand(read.Commands()...)
+	tellUsage(cmd)
 	return cmd
+}
+
+// tellUsage has wrong arguments answered by how the command is called, and a word that is no
+// command of a group of them refused, where it would print help and succeed.
+func tellUsage(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		if c.HasSubCommands() && !c.Runnable() {
+			c.Args, c.RunE = cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+		if check := c.Args; check != nil {
+			c.Args = func(cmd *cobra.Command, args []string) error {
+				if err := check(cmd, args); err != nil {
+					return fmt.Errorf("%w; usage: %s", err, cmd.UseLine())
+				}
+				return nil
+			}
+		}
+		tellUsage(c)
+	}
 }

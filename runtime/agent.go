@@ -314,6 +314,17 @@ func (a *Agent) remember(uid types.UID, f func(*memory)) {
 	f(m)
 }
 
+// recall gives f the memory of a pod, under the lock, if there is one.
+func (a *Agent) recall(uid types.UID, f func(*memory)) (known bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m, known := a.memories[uid]
+	if known {
+		f(m)
+	}
+	return known
+}
+
 // tryAgain lets containers that could not be made be tried again at once, since what
 // they refer to has changed.
 func (a *Agent) tryAgain(keys []loop.Key) []loop.Key {

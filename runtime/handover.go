@@ -123,7 +123,7 @@ func isReady(pod *corev1.Pod) bool {
 
 // noted says whether it is known which services lead to a pod.
 func (a *Agent) noted(uid types.UID) (yes bool) {
-	a.remember(uid, func(m *memory) { yes = m.behind != nil })
+	a.recall(uid, func(m *memory) { yes = m.behind != nil })
 	return yes
 }
 
@@ -165,8 +165,7 @@ func (a *Agent) noteServices(ctx context.Context, pod *corev1.Pod) error {
 			found[endpoints.Items[i].Name] = true
 		}
 	}
-	a.remember(pod.UID, func(m *memory) {
-		m.key = client.ObjectKeyFromObject(pod)
+	a.recall(pod.UID, func(m *memory) {
 		if m.behind == nil {
 			m.behind = map[string]bool{}
 		}
@@ -189,18 +188,18 @@ func names(e *corev1.Endpoints, pod *corev1.Pod) bool {
 
 // handOver finds out whether a pod that is to go may be stopped now.
 func (a *Agent) handOver(ctx context.Context, pod *corev1.Pod) (loop.Result, error) {
-	now, first := a.Clock(), false
+	now := a.Clock()
 	var since time.Time
-	var over bool
-	a.remember(pod.UID, func(m *memory) {
+	var first, over bool
+	known := a.recall(pod.UID, func(m *memory) {
 		first, over = m.left == nil, !m.handedOver.IsZero() || m.late
-		if m.deletionSeen.IsZero() {
-			m.deletionSeen = now
-		}
 		since = m.deletionSeen
 	})
-	if over || ended(pod) {
+	switch {
+	case over, ended(pod):
 		return loop.Result{}, nil
+	case !known, since.IsZero(): // The agent is about to see that it is to go, or to forget it.
+		return loop.Result{After: 100 * time.Millisecond}, nil
 	}
 	if first {
 		if err := a.noteServices(ctx, pod); err != nil {
@@ -213,7 +212,7 @@ func (a *Agent) handOver(ctx context.Context, pod *corev1.Pod) (loop.Result, err
 	}
 	holders, news := d.holders(), false
 	late := now.Sub(since) >= min(graceOf(pod), handOverMost)
-	a.remember(pod.UID, func(m *memory) {
+	a.recall(pod.UID, func(m *memory) {
 		if len(d.Named) == 0 && len(d.silent()) > 0 && m.ask == "" {
 			m.ask, news = question(d.Left), true
 		}
@@ -239,7 +238,7 @@ func (a *Agent) handOver(ctx context.Context, pod *corev1.Pod) (loop.Result, err
 func (a *Agent) departing(ctx context.Context, pod *corev1.Pod) (departure, error) {
 	d := departure{UID: pod.UID, Own: a.Node, Left: map[string]uint64{}}
 	var behind []string
-	a.remember(pod.UID, func(m *memory) {
+	a.recall(pod.UID, func(m *memory) {
 		maps.Copy(d.Left, m.left)
 		behind = slices.Sorted(maps.Keys(m.behind))
 	})
@@ -266,7 +265,7 @@ func (a *Agent) departing(ctx context.Context, pod *corev1.Pod) (departure, erro
 			d.Behind = append(d.Behind, s)
 		}
 	}
-	a.remember(pod.UID, func(m *memory) { m.left = maps.Clone(d.Left) })
+	a.recall(pod.UID, func(m *memory) { m.left = maps.Clone(d.Left) })
 	if len(d.Named) > 0 || len(d.Left) == 0 {
 		return d, nil
 	}

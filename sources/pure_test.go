@@ -180,8 +180,13 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%+v: %s, %v; want %s", c.ref, got.revision(), err, c.revision)
 		}
 	}
-	if _, err := resolve(refs{}, nil); !errors.Is(err, ErrNoRevision) {
-		t.Errorf("without HEAD: %v", err)
+	for why, r := range map[string]refs{
+		"no branches": {},
+		"which one is meant (--branch, spec.ref.branch): dev, main": {names: map[string]plumbing.Hash{"refs/heads/main": hash("a"), "refs/heads/dev": hash("b"), "refs/tags/v1": hash("a")}},
+	} {
+		if _, err := resolve(r, nil); !errors.Is(err, ErrNoRevision) || !strings.HasSuffix(err.Error(), why) {
+			t.Errorf("without HEAD: %v, want %s", err, why)
+		}
 	}
 	var got []string
 	for _, tag := range tags(r) {

@@ -3,6 +3,7 @@ package sources
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -66,9 +67,30 @@ func resolve(r refs, ref *v1alpha1.GitRepositoryRef) (target, error) {
 	case ref.Branch != "":
 		return named(r, "refs/heads/"+ref.Branch)
 	case r.head == "":
-		return target{}, fmt.Errorf("%w: the repository's HEAD names no branch", ErrNoRevision)
+		return target{}, fmt.Errorf("%w: %s", ErrNoRevision, headless(r))
 	}
 	return named(r, r.head)
+}
+
+// headless says what to do where HEAD names nothing that is there, as in a bare repository that was
+// made before its first branch was pushed under another name.
+func headless(r refs) string {
+	var branches []string
+	for name := range r.names {
+		if b, ok := strings.CutPrefix(name, "refs/heads/"); ok {
+			branches = append(branches, b)
+		}
+	}
+	slices.Sort(branches)
+	if len(branches) == 0 {
+		return "the repository has no branches"
+	}
+	const shown = 5
+	more := ""
+	if len(branches) > shown {
+		branches, more = branches[:shown], ", …"
+	}
+	return fmt.Sprintf("the repository's HEAD names no branch that it has: say which one is meant (--branch, spec.ref.branch): %s%s", strings.Join(branches, ", "), more)
 }
 
 func named(r refs, name string) (target, error) {

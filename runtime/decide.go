@@ -75,7 +75,7 @@ func (w World) stop(p *Plan, c Container, grace time.Duration, why string) {
 	case !asked && grace > 0:
 		p.do(Action{Verb: StopContainer, Name: c.Name, ID: c.ID, Grace: grace, Why: why})
 		p.again(grace)
-	case !asked, !w.Now.Before(since.Add(grace)):
+	case !asked, grace <= 0, !w.Now.Before(since.Add(grace)):
 		p.do(Action{Verb: KillContainer, Name: c.Name, ID: c.ID, Why: why})
 	default:
 		p.again(since.Add(grace).Sub(w.Now))

@@ -252,7 +252,12 @@ func (a *Agent) stopContainer(key loop.Key, w World, act Action) {
 		}
 	}
 	a.touch(act.ID)
-	a.remember(target.UID, func(m *memory) { m.stopping[act.ID] = a.Clock() })
+	asked, hooked := a.Clock(), w.preStops(target)
+	since := asked
+	if hooked {
+		since = asked.Add(lastWords) // Until it is known how long the hook takes.
+	}
+	a.remember(target.UID, func(m *memory) { m.stopping[act.ID] = since })
 	a.say(w.Pod, corev1.EventTypeNormal, "Killing", "Stopping container %s: %s", act.Name, act.Why)
 	signal := target.StopSignal
 	if signal == "" {
@@ -261,13 +266,40 @@ func (a *Agent) stopContainer(key loop.Key, w World, act Action) {
 	a.work.Go(func() {
 		ctx, cancel := context.WithTimeout(a.ctx, act.Grace)
 		defer cancel()
-		if w.Pod != nil && w.Pod.UID == target.UID {
+		if hooked {
 			a.preStop(ctx, w.Pod, target)
+			a.grantLastWords(target, asked, act.Grace)
 		}
 		if err := a.signal(a.ctx, act.ID, signal); err != nil {
 			a.Log.Warn("stop container", "pod", key.String(), "container", act.Name, "error", err)
 		}
 	})
+}
+
+// lastWords is how long a container may go on at least after its signal, however much of
+// the grace period its pre-stop hook took: as long as a kubelet gives it.
+const lastWords = 2 * time.Second
+
+// preStops says that a container has something to do before it is asked to end.
+func (w World) preStops(c Container) bool {
+	if w.Pod == nil || w.Pod.UID != c.UID {
+		return false
+	}
+	spec, _ := specOf(w.Pod, c.Name)
+	return spec != nil && spec.Lifecycle != nil && spec.Lifecycle.PreStop != nil
+}
+
+// grantLastWords notes from when on the grace period counts, now that the hook has ended.
+func (a *Agent) grantLastWords(c Container, asked time.Time, grace time.Duration) {
+	since := a.Clock().Add(lastWords - grace)
+	if since.Before(asked) {
+		since = asked
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if m := a.memories[c.UID]; m != nil { // Else the pod is over, and forgotten.
+		m.stopping[c.ID] = since
+	}
 }
 
 // signal sends a signal; a container that does not run is as good.

@@ -279,7 +279,7 @@ func (a *Agent) preStop(ctx context.Context, pod *corev1.Pod, c Container) {
 	if err == nil {
 		err = a.handle(ctx, pod, spec, c.ID, pid, *spec.Lifecycle.PreStop)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && a.ctx.Err() == nil {
 		a.say(pod, corev1.EventTypeWarning, "FailedPreStopHook", "PreStop hook of container %s failed: %v", c.Name, err)
 	}
 }

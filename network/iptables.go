@@ -23,13 +23,15 @@ func hostChains(name, links string, cluster, subnet netip.Prefix) []hostChain {
 	prefix := strings.ToUpper(name) + "-"
 	return []hostChain{
 		{"filter", "FORWARD", prefix + "FORWARD", []string{
+			// What is between pods first: there is most of it.
+			fmt.Sprintf("-s %s -d %s -j ACCEPT", subnet, cluster),
+			fmt.Sprintf("-s %s -d %s -j ACCEPT", cluster, subnet),
 			fmt.Sprintf("-s %s -o docker0 -j RETURN", subnet),
 			fmt.Sprintf("-s %s -o br-+ -j RETURN", subnet),
 			fmt.Sprintf("-s %s -j ACCEPT", subnet),
 			fmt.Sprintf("-d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", subnet),
 			fmt.Sprintf("-s %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", cluster),
 			fmt.Sprintf("-d %s -m conntrack --ctstate DNAT -j ACCEPT", cluster),
-			fmt.Sprintf("-s %s -d %s -j ACCEPT", cluster, subnet),
 		}},
 		{"filter", "INPUT", prefix + "INPUT", []string{
 			fmt.Sprintf("-i %s+ -p udp -m udp --dport 53 -j ACCEPT", links),

@@ -13,7 +13,7 @@ import (
 const throughBoth = "^(TestServices|TestServiceAffinity|TestServiceAffinityEnds|TestNodePortsAndOuterAddresses|TestUDPLeavesAnEndpointThatGoes|TestUDPFindsAServiceThatComes|" +
 	"TestProjectsAreIsolated|TestAPodCannotTakeAnothersAddress|TestFlatMode|TestNodeAndOutside|TestRestartAdopts|TestDetach|TestDownLeavesNothing|" +
 	"TestNetworkPolicies|TestPolicyWords|TestEgressFirewall|TestLinks|TestLinksDoNotLeadToOtherProjects|TestPodsReachEachOtherAcrossHosts|TestNodePortsAcrossHosts|" +
-	"TestNoPacketCrossesProjectsByOldKnowledge|TestNodeServesWhileLiveStateIsAway|TestPodsCannotForgeTheOverlay|TestRulesComeBack|TestFollowsIsTrue|TestConnectionsToAPodThatIsGoneEnd|TestConnectionsToAPodThatIsGoneEndAcrossHosts)$"
+	"TestNoPacketCrossesProjectsByOldKnowledge|TestNodeServesWhileLiveStateIsAway|TestPodsCannotForgeTheOverlay|TestRulesComeBack|TestOpenConnectionsFollowTheirProjects|TestFollowsIsTrue|TestConnectionsToAPodThatIsGoneEnd|TestConnectionsToAPodThatIsGoneEndAcrossHosts)$"
 
 // Where the kernel has no nftables, iptables is the whole path: the same tests pass in a
 // network namespace into which nothing puts an nft rule.

@@ -32,6 +32,10 @@
 // has gone learns it from the next packet. Connections are not forgotten before, when a pod only leaves
 // a service: they end by themselves, in order.
 //
+// Between pods, the first packets of a connection are looked up for isolation, and mark
+// the connection with an epoch; the others pass by that mark until the epoch ends, which it does in
+// the transaction that takes an address out of its virtual network.
+//
 // A Table holds the elements by owner (a service, a pod), so that a change of one
 // object costs work in proportion to that object. A Kernel brings a table into the
 // kernel, one netlink transaction per change, and finds out when somebody else has

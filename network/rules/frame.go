@@ -27,6 +27,9 @@ type Frame struct {
 	Overlay     string
 	VNI         uint32
 	OverlayPort uint16
+
+	// epoch marks connections that isolate has let pass; see known.
+	epoch uint32
 }
 
 // chain is one chain with its rules; hook is nil for a chain that is jumped to.
@@ -75,25 +78,26 @@ func (f Frame) chains() []chain {
 		// Another node would take what comes by this one for the node's own.
 		asked = append(asked, join(from(f.Cluster), lookupFarPort()))
 	}
-	return append(append(f.overlay(), f.policies()...), []chain{
+	return append(append(append(f.overlay(), f.policies()...), f.known()...), []chain{
 		{name: "nobody", rules: f.nobody()},
 		{name: "isolate", rules: f.isolate()},
 		{name: "host", rules: f.host()},
-		// The reverse path filter of the links does the same, unless somebody turns it off.
-		{name: "spoofing", kind: filter, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityRaw, rules: []rule{
+		// Every chain at a hook costs each packet: what is looked at early stands in one.
+		{name: "early", kind: filter, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityRaw, rules: append([]rule{
+			// The reverse path filter of the links does the same, unless somebody turns it off.
 			join(fromLink(f.Links), fromElsewhere(), verdictOf("drop", expr.VerdictDrop)),
-		}},
+		}, f.overlayEarly()...)},
 		{name: "prerouting", kind: nat, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityNATDest, rules: asked},
 		{name: "nat-output", kind: nat, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityNATDest, rules: []rule{
 			// What comes from a loopback address cannot leave the node.
 			toService, toExternal, join(notTo(loopback), toNodePort),
 		}},
 		{name: "postrouting", kind: nat, hook: nftables.ChainHookPostrouting, priority: nftables.ChainPriorityNATSource, rules: []rule{f.hairpin(), f.throughNode()}},
-		{name: "input", kind: filter, hook: nftables.ChainHookInput, priority: nftables.ChainPriorityFilter, rules: []rule{
-			join(fromLink(f.Links), goTo("host")),
+		{name: "input", kind: filter, hook: nftables.ChainHookInput, priority: nftables.ChainPriorityFilter, rules: append(append([]rule{
+			join(fromLink(f.Links), goTo("host"))}, f.overlayInput()...),
 			// The gateway serves the node's pods, not whoever finds a way to it.
 			join(notFromLoopback(), to(netip.PrefixFrom(f.Gateway, 32)), isNew(), refuse("admin-prohibited")),
-		}},
+		)},
 		{name: "forward", kind: filter, hook: nftables.ChainHookForward, priority: nftables.ChainPriorityFilter, rules: f.forward()},
 		{name: "output", kind: filter, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityFilter, rules: append(f.refuseService(),
 			join(to(f.Subnet), notTo(netip.PrefixFrom(f.Gateway, 32)), jump("nobody")))},
@@ -114,15 +118,15 @@ var loopback = netip.MustParsePrefix("127.0.0.0/8")
 // linkLocal addresses are of a machine's own link (RFC 3927).
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
-// forward keeps what every packet passes short: projects' networks, which may change while
-// connections are open. Everything else is about packets that open one.
+// forward keeps what every packet passes short: whether its connection is known to stay within
+// projects' networks, which may change while it is open. Everything else is about packets that open one.
 func (f Frame) forward() []rule {
 	var out []rule
 	if !f.Flat {
 		if f.Overlay != "" {
 			out = append(out, join(fromExactly(f.Overlay), to(f.Cluster), jump("arrived")))
 		}
-		out = append(out, join(from(f.Cluster), to(f.Cluster), jump("isolate")))
+		out = append(out, jump(known), join(from(f.Cluster), to(f.Cluster), jump("isolate")))
 	}
 	if f.Bridge != "" {
 		out = append(out, join(toLink(f.Bridge), to(f.Subnet), jump("nobody")))
@@ -153,10 +157,10 @@ func (f Frame) isolate() []rule {
 	return []rule{
 		setMark(unknownNetid),
 		markOfSource(),
-		join(isMember(), verdictOf("return", expr.VerdictReturn)),
-		join(isMark(0), verdictOf("return", expr.VerdictReturn)),
+		join(isMember(), goTo(trust)),
+		join(isMark(0), goTo(trust)),
 		setMark(0),
-		join(isMember(), verdictOf("return", expr.VerdictReturn)),
+		join(isMember(), goTo(trust)),
 		// Connections to a pod that has gone end. New ones are refused like those to strangers.
 		join(opensNothing(), jump("nobody")),
 		refuse("admin-prohibited"),

@@ -198,6 +198,8 @@ func (k *Kernel) rebuild(c *nftables.Conn, want Elements) error {
 			return err
 		}
 	}
+	// Connections may be marked with what the table held before.
+	k.frame.epoch = newEpoch()
 	for _, ch := range k.frame.chains() {
 		k.addChain(c, ch)
 	}
@@ -241,10 +243,14 @@ func (k *Kernel) set(name Set) *nftables.Set {
 }
 
 func (k *Kernel) addChain(c *nftables.Conn, ch chain) {
-	nc := &nftables.Chain{Name: ch.name, Table: k.table(), Type: ch.kind, Hooknum: ch.hook, Priority: ch.priority}
-	c.AddChain(nc)
+	c.AddChain(&nftables.Chain{Name: ch.name, Table: k.table(), Type: ch.kind, Hooknum: ch.hook, Priority: ch.priority})
+	k.addRules(c, ch)
+}
+
+func (k *Kernel) addRules(c *nftables.Conn, ch chain) {
+	to := &nftables.Chain{Name: ch.name, Table: k.table()}
 	for _, r := range ch.rules {
-		c.AddRule(&nftables.Rule{Table: k.table(), Chain: nc, Exprs: r.exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, r.text)})
+		c.AddRule(&nftables.Rule{Table: k.table(), Chain: to, Exprs: r.exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, r.text)})
 	}
 }
 
@@ -256,9 +262,11 @@ func (k *Kernel) send(c *nftables.Conn, changes map[Element]change) (err error) 
 			k.have = nil
 		}
 	}()
-	b := k.batch(c)
+	b, revoked := k.batch(c), false
 	for e := range changes {
-		if _, has := k.have[e]; has {
+		_, has := k.have[e]
+		revoked = revoked || revokes(e, has)
+		if has {
 			if err := b.drop(e); err != nil {
 				return err
 			}
@@ -270,6 +278,9 @@ func (k *Kernel) send(c *nftables.Conn, changes map[Element]change) (err error) 
 				return err
 			}
 		}
+	}
+	if revoked && !k.frame.Flat {
+		k.endEpoch(c)
 	}
 	if err := b.send(); err != nil {
 		return err

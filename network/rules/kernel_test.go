@@ -123,6 +123,53 @@ func TestKernelIsRepaired(t *testing.T) {
 	}
 }
 
+// What was found out about an open connection holds only until somebody leaves a virtual network.
+func TestEpochEndsWhenSomebodyLeaves(t *testing.T) {
+	k, tab := NewKernel(frame("epochs")), NewTable()
+	t.Cleanup(func() { k.Remove() })
+	pod := func(name, address string, netid uint32) {
+		tab.Put(name, OfPod(Pod{Name: types.NamespacedName{Name: name}, Address: netip.MustParseAddr(address), Netid: netid}))
+	}
+	pod("a", "10.128.0.2", 10)
+	mustSync(t, k, tab)
+	for _, step := range []struct {
+		what    string
+		do      func()
+		another bool
+	}{
+		{"another pod", func() { pod("b", "10.128.0.3", 10) }, false},
+		{"a service", func() { tab.Put("service", Elements{{HostPorts, "80"}: ""}) }, false},
+		{"no service", func() { tab.Put("service", nil) }, false},
+		{"a pod's project is isolated", func() { pod("b", "10.128.0.3", 11) }, true},
+		{"a pod goes", func() { tab.Put("b", nil) }, true},
+	} {
+		before := k.frame.epoch
+		step.do()
+		mustSync(t, k, tab)
+		if (k.frame.epoch != before) != step.another {
+			t.Errorf("%s: epoch %d after %d", step.what, k.frame.epoch, before)
+		}
+		mustHold(t, k, tab)
+		again := NewKernel(frame("epochs"))
+		if mustSync(t, again, tab) || again.frame.epoch != k.frame.epoch {
+			t.Errorf("%s: another process takes it for epoch %d, want %d", step.what, again.frame.epoch, k.frame.epoch)
+		}
+	}
+	before := k.frame.epoch
+	c, err := connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.FlushChain(&nftables.Chain{Name: trust, Table: k.table()})
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if repaired, err := k.Check(tab); err != nil || !repaired || k.frame.epoch == before {
+		t.Errorf("after a flush: repaired %v, %v, epoch %d after %d", repaired, err, k.frame.epoch, before)
+	}
+	mustHold(t, k, tab)
+}
+
 func TestKernelTakesManyInOneTransaction(t *testing.T) {
 	k, tab := NewKernel(frame("many")), NewTable()
 	t.Cleanup(func() { k.Remove() })

@@ -64,28 +64,40 @@ func (f Frame) overlay() []chain {
 	if f.Overlay == "" {
 		return nil
 	}
-	kind, early := nftables.ChainTypeFilter, nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-1)
-	drop, pass := verdictOf("drop", expr.VerdictDrop), verdictOf("return", expr.VerdictReturn)
+	kind, pass := nftables.ChainTypeFilter, verdictOf("return", expr.VerdictReturn)
 	out := []chain{
-		// Nothing is decided by the connections of what carries pods' packets: they are not looked up.
-		{name: "overlay-arrives", kind: kind, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityRaw, rules: []rule{
-			join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetSource, false), untracked()),
-		}},
 		{name: "overlay-leaves", kind: kind, hook: nftables.ChainHookOutput, priority: nftables.ChainPriorityRaw, rules: []rule{
 			join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetDestination, false), untracked()),
 		}},
-		// What claims to be of our overlay but comes from none of the nodes.
-		{name: "overlay-input", kind: kind, hook: nftables.ChainHookInput, priority: early, rules: []rule{join(f.isOurs(), peer(offsetSource, true), drop)}},
 	}
 	if !f.Flat {
 		out = append(out,
-			chain{name: "arrived", rules: []rule{join(isMark(0), pass), join(admitsAll(), pass), join(admits(), pass), refuse("admin-prohibited")}},
+			chain{name: "arrived", rules: []rule{join(isMark(0), pass), join(admits(), pass), join(admitsAll(), pass), refuse("admin-prohibited")}},
 			// After the translation of sources, so that what a node speaks for is its own.
 			chain{name: "carry", kind: kind, hook: nftables.ChainHookPostrouting, priority: nftables.ChainPriorityRef(*nftables.ChainPriorityNATSource + 50), rules: []rule{
 				join(toLink(f.Overlay), setMark(unknownGroup), markToCarry()),
 			}})
 	}
 	return out
+}
+
+// overlayEarly lets nothing be decided by the connections of what carries pods' packets: they are not looked up.
+func (f Frame) overlayEarly() []rule {
+	if f.Overlay == "" {
+		return nil
+	}
+	return []rule{join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetSource, false), untracked())}
+}
+
+// overlayInput drops what claims to be of our overlay but comes from none of the nodes.
+func (f Frame) overlayInput() []rule {
+	if f.Overlay == "" {
+		return nil
+	}
+	return []rule{
+		join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetSource, false), verdictOf("accept", expr.VerdictAccept)),
+		join(f.isOurs(), verdictOf("drop", expr.VerdictDrop)),
+	}
 }
 
 // isOurs matches VXLAN packets of our identifier: port and, in the header behind UDP's (RFC 7348), the VNI.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"slipway.dev/slipway/api"
 )
 
@@ -26,6 +28,23 @@ func OfPorts(pod netip.Addr, ports []api.HostPort) Elements {
 			out[Element{Externals, p.Address.String() + " . " + asked}] = "goto spread-1"
 		}
 		out[Element{Endpoints, p.Address.String() + " . " + asked + " . 0"}] = fmt.Sprintf("%s . %d", pod, p.Container)
+	}
+	return out
+}
+
+// OfNodesOwn is the elements for a pod in the network of its node: pods there may ask what it says that it listens at
+// over TCP, as others may from elsewhere.
+func OfNodesOwn(node string, pod *corev1.Pod) Elements {
+	if pod.Spec.NodeName != node || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return nil
+	}
+	out := Elements{}
+	for _, c := range pod.Spec.Containers {
+		for _, p := range c.Ports {
+			if protocolOf(p.Protocol) == "tcp" && p.HostPort > 0 {
+				out[Element{HostPorts, fmt.Sprint(p.HostPort)}] = ""
+			}
+		}
 	}
 	return out
 }

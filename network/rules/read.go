@@ -52,6 +52,11 @@ func (k *Kernel) readChains(c *nftables.Conn) (bool, error) {
 			have[ch.Name] = ch
 		}
 	}
+	if have[trust] != nil {
+		if err := k.readEpoch(c); err != nil {
+			return false, err
+		}
+	}
 	want := k.frame.chains()
 	for _, w := range want {
 		if have[w.name] == nil || !sameHook(w, have[w.name]) {

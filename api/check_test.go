@@ -206,10 +206,11 @@ var bad = []struct {
 	{"DeploymentConfig", "rollingParams:", "rollingParams:\n      maxUnavailable: 101%", []string{"spec.strategy.rollingParams.maxUnavailable"}},
 	{"DeploymentConfig", "rollingParams:", "activeDeadlineSeconds: 600\n    rollingParams:", []string{"spec.strategy.activeDeadlineSeconds"}},
 	{"DeploymentConfig", "replicas: 2", "selector: {app: other}", []string{"spec.template.metadata.labels"}},
-	{"DeploymentConfig", "volumes: [{name: data}]", "hostNetwork: true\n      hostPID: true\n      hostIPC: true\n      volumes: [{name: data}]", []string{
-		"spec.template.spec.hostIPC", "spec.template.spec.hostNetwork", "spec.template.spec.hostPID"}},
+	{"DeploymentConfig", "volumes: [{name: data}]", "hostPID: true\n      shareProcessNamespace: true\n      volumes: [{name: data}]", []string{"spec.template.spec.shareProcessNamespace"}},
+	{"Pod", "containers: [{name: c, image: busybox}]", "hostNetwork: true, containers: [{name: c, image: busybox, ports: [{containerPort: 1}, {containerPort: 2, hostPort: 3}]}]", []string{"spec.containers[0].ports[1].containerPort"}},
 	{"DeploymentConfig", "image: ' '", "image: ' '\n        securityContext: {privileged: true, allowPrivilegeEscalation: false, procMount: Unmasked}", []string{
 		"spec.template.spec.containers[0].securityContext.allowPrivilegeEscalation", "spec.template.spec.containers[0].securityContext.procMount"}},
+	{"Pod", "name: p, namespace: shop}, spec: {", "name: p, namespace: shop, annotations: {slipway.dev/links: db}}, spec: {hostNetwork: true, ", []string{"metadata.annotations[slipway.dev/links]"}},
 	{"Pod", "name: p,", "name: p, annotations: {openshift.io/scc: privileged},", []string{"metadata.annotations[openshift.io/scc]"}},
 	{"DeploymentConfig", "apiVersion: v1", "apiVersion: apps.openshift.io/v2", []string{"apiVersion"}},
 	{"DeploymentConfig", "kind: DeploymentConfig", "kind: Deployment", []string{"kind"}},

@@ -72,3 +72,25 @@ func validateHostPort(cp corev1.ContainerPort, p *field.Path) field.ErrorList {
 	}
 	return errs
 }
+
+// defaultHostPorts: what listens in the network of the node has the port there that it has.
+func defaultHostPorts(containers []corev1.Container) {
+	for i := range containers {
+		for j := range containers[i].Ports {
+			p := &containers[i].Ports[j]
+			setDefault(&p.HostPort, p.ContainerPort)
+		}
+	}
+}
+
+func validateHostNetworkPorts(containers []corev1.Container, p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i := range containers {
+		for j, cp := range containers[i].Ports {
+			if cp.HostPort != cp.ContainerPort {
+				errs = append(errs, field.Invalid(p.Index(i).Child("ports").Index(j).Child("containerPort"), cp.ContainerPort, "must match `hostPort` when `hostNetwork` is true"))
+			}
+		}
+	}
+	return errs
+}

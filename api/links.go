@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -83,10 +84,13 @@ func parseLink(word string) (Link, error) {
 	return l, nil
 }
 
-func validateLinks(annotations map[string]string, p *field.Path) field.ErrorList {
+func validateLinks(annotations map[string]string, s *corev1.PodSpec, p *field.Path) field.ErrorList {
 	text, has := annotations[LinksAnnotation]
 	if !has {
 		return nil
+	}
+	if s.HostNetwork {
+		return field.ErrorList{field.Forbidden(p.Child("annotations").Key(LinksAnnotation), "a pod in the network of its node has no loopback address of its own")}
 	}
 	if _, err := ParseLinks(text); err != nil {
 		return field.ErrorList{field.Invalid(p.Child("annotations").Key(LinksAnnotation), text, err.Error())}

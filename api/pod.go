@@ -35,10 +35,14 @@ func defaultPodSpec(s *corev1.PodSpec) {
 	for i := range s.Volumes {
 		defaultVolume(&s.Volumes[i])
 	}
+	if s.HostNetwork {
+		defaultHostPorts(s.InitContainers)
+		defaultHostPorts(s.Containers)
+	}
 }
 
 func validatePod(p *corev1.Pod) field.ErrorList {
-	return append(validatePodSpec(&p.Spec, nil, field.NewPath("spec")), validateLinks(p.Annotations, field.NewPath("metadata"))...)
+	return append(validatePodSpec(&p.Spec, nil, field.NewPath("spec")), validateLinks(p.Annotations, &p.Spec, field.NewPath("metadata"))...)
 }
 
 // validatePodSpec checks a pod, or the pod of a template. Containers in imageless may
@@ -86,13 +90,16 @@ func validatePodSpec(s *corev1.PodSpec, imageless map[string]bool, p *field.Path
 
 const refused = "is refused: pods may not reach the host"
 
-// validatePodIsolation refuses what would let a pod out of its sandbox.
+// validatePodIsolation refuses what no pod may have of its host. The host's namespaces are up to
+// SecurityContextConstraints.
 func validatePodIsolation(s *corev1.PodSpec, p *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	for name, set := range map[string]bool{"hostNetwork": s.HostNetwork, "hostPID": s.HostPID, "hostIPC": s.HostIPC} {
-		if set {
-			errs = append(errs, field.Forbidden(p.Child(name), name+" "+refused))
-		}
+	if share := s.ShareProcessNamespace; share != nil && *share && s.HostPID {
+		errs = append(errs, field.Invalid(p.Child("shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled"))
+	}
+	if s.HostNetwork {
+		errs = append(errs, validateHostNetworkPorts(s.InitContainers, p.Child("initContainers"))...)
+		errs = append(errs, validateHostNetworkPorts(s.Containers, p.Child("containers"))...)
 	}
 	if s.SecurityContext != nil && len(s.SecurityContext.Sysctls) > 0 {
 		errs = append(errs, field.Forbidden(p.Child("securityContext", "sysctls"), "setting sysctls "+refused))
@@ -108,7 +115,7 @@ func validatePodIsolation(s *corev1.PodSpec, p *field.Path) field.ErrorList {
 func validatePodTemplate(t *corev1.PodTemplateSpec, imageless map[string]bool, p *field.Path) field.ErrorList {
 	errs := metav1validation.ValidateLabels(t.Labels, p.Child("metadata", "labels"))
 	errs = append(errs, validateAnnotations(t.Annotations, p.Child("metadata", "annotations"))...)
-	errs = append(errs, validateLinks(t.Annotations, p.Child("metadata"))...)
+	errs = append(errs, validateLinks(t.Annotations, &t.Spec, p.Child("metadata"))...)
 	return append(errs, validatePodSpec(&t.Spec, imageless, p.Child("spec"))...)
 }
 

@@ -208,7 +208,13 @@ func (d *Driver) placeRemote(name key, pod *corev1.Pod) {
 	if _, here := d.leases.of(name); here {
 		return
 	}
-	if pod == nil || pod.Spec.HostNetwork || pod.Spec.NodeName == d.Node ||
+	if pod != nil && pod.Spec.HostNetwork {
+		d.tenancy.removePod(name)
+		d.police.displace(name)
+		d.putPod(name, rules.OfNodesOwn(d.Node, pod))
+		return
+	}
+	if pod == nil || pod.Spec.NodeName == d.Node ||
 		pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		d.displace(name)
 		return

@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/network/networktest"
@@ -161,4 +163,37 @@ func TestNobodysPortIsTaken(t *testing.T) {
 	if err := x.driver.Publish(t.Context(), types.NamespacedName{Namespace: "shop", Name: "nobody"}, both("0.0.0.0", port+1)); err == nil {
 		t.Error("a pod that is not attached has a port")
 	}
+}
+
+// TestAPodInTheNetworkOfItsNodeIsReached by the pods there, at what it says that it listens at, while it is there.
+func TestAPodInTheNetworkOfItsNodeIsReached(t *testing.T) {
+	t.Parallel()
+	x := newNode(t, nil)
+	x.project("shop", "10")
+	a := x.pod("shop", "a")
+	port := 22600 + int(x.driver.ServiceNetwork.Addr().As4()[1])
+	at, secret := fmt.Sprintf("%s:%d", x.driver.gateway(), port), fmt.Sprintf("%s:%d", x.driver.gateway(), port+100)
+	for address, what := range map[string]string{at: "agent", secret: "secret"} {
+		if err := tell(t, address, func(string) string { return what }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	agent := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "infra", Name: "agent"}, Spec: corev1.PodSpec{
+		NodeName: "host-a", HostNetwork: true,
+		Containers: []corev1.Container{{Name: "main", Image: "agent", Ports: []corev1.ContainerPort{{ContainerPort: int32(port)}}}},
+	}}
+	elsewhere := agent.DeepCopy()
+	elsewhere.Name, elsewhere.Spec.NodeName, elsewhere.Spec.Containers[0].Ports[0].ContainerPort = "elsewhere", "host-b", int32(port+100)
+	x.create(elsewhere)
+	reached := func() (string, error) { return a.ask("tcp", at) }
+	eventually(t, "nobody before the pod", isRefused(reached))
+	x.create(agent)
+	eventually(t, "the pod", tells(reached, "agent"))
+	if got, err := a.ask("tcp", secret); err == nil {
+		t.Errorf("%q, by what a pod of another node listens at", got)
+	}
+	if err := x.client.Delete(t.Context(), agent, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nobody after the pod", isRefused(reached))
 }

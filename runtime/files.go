@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -164,7 +165,13 @@ func holds(path, content string) bool {
 	return err == nil && string(old) == content
 }
 
+// hostname is the pod's; in the network of its node, the node's.
 func hostname(pod *corev1.Pod) string {
+	if pod.Spec.HostNetwork {
+		if name, err := os.Hostname(); err == nil {
+			return name
+		}
+	}
 	name := pod.Spec.Hostname
 	if name == "" {
 		name = pod.Name
@@ -177,6 +184,10 @@ func hostname(pod *corev1.Pod) string {
 
 func hostsFile(pod *corev1.Pod, address netip.Addr) string {
 	var b strings.Builder
+	if own, err := os.ReadFile("/etc/hosts"); err == nil && pod.Spec.HostNetwork {
+		b.Write(append(bytes.TrimRight(own, "\n"), '\n'))
+		return b.String() + aliases(pod)
+	}
 	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
 	name := hostname(pod)
 	if pod.Spec.Subdomain != "" {
@@ -187,10 +198,14 @@ func hostsFile(pod *corev1.Pod, address netip.Addr) string {
 	} else {
 		fmt.Fprintf(&b, "127.0.0.1\t%s\n", name)
 	}
+	return b.String() + aliases(pod)
+}
+
+func aliases(pod *corev1.Pod) (text string) {
 	for _, a := range pod.Spec.HostAliases {
-		fmt.Fprintf(&b, "%s\t%s\n", a.IP, strings.Join(a.Hostnames, "\t"))
+		text += fmt.Sprintf("%s\t%s\n", a.IP, strings.Join(a.Hostnames, "\t"))
 	}
-	return b.String()
+	return text
 }
 
 // Clear undoes the mounts below an agent's directory and removes it. It is for after

@@ -24,13 +24,17 @@ type resolver struct {
 // to either; an option of the same name replaces the other.
 func resolvConf(pod *corev1.Pod, cluster netip.Addr, node resolver) string {
 	var r resolver
+	policy := pod.Spec.DNSPolicy
+	if pod.Spec.HostNetwork && policy == corev1.DNSClusterFirst {
+		policy = corev1.DNSDefault // What asks for the cluster's there says ClusterFirstWithHostNet.
+	}
 	switch {
-	case pod.Spec.DNSPolicy == corev1.DNSNone:
-	case pod.Spec.DNSPolicy == corev1.DNSDefault && len(node.servers) > 0:
+	case policy == corev1.DNSNone:
+	case policy == corev1.DNSDefault && len(node.servers) > 0:
 		r = resolver{slices.Clone(node.servers), slices.Clone(node.searches), slices.Clone(node.options)}
 	case cluster.IsValid():
 		r.servers = []string{cluster.String()}
-		if pod.Spec.DNSPolicy != corev1.DNSDefault {
+		if policy != corev1.DNSDefault {
 			r.searches = []string{pod.Namespace + ".svc.cluster.local", "svc.cluster.local", "cluster.local"}
 			r.options = []string{"ndots:5"}
 		}

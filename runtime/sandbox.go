@@ -79,20 +79,22 @@ func (a *Agent) sandboxFailed(key loop.Key, pod *corev1.Pod, act Action, err err
 }
 
 // ready takes a sandbox out of the pool, if the pod may have one and there is one; else it has no id. One
-// whose processes see each other has a sandbox of its own, which is allowed more of them.
+// whose processes see each other has a sandbox of its own, which is allowed more of them; so has one with a
+// namespace of the host.
 func (a *Agent) ready(key loop.Key, pod *corev1.Pod, act Action) (Container, error) {
-	if share := pod.Spec.ShareProcessNamespace; share != nil && *share {
+	s := &pod.Spec
+	if share := s.ShareProcessNamespace; share != nil && *share || s.HostNetwork || s.HostPID || s.HostIPC {
 		return Container{}, nil
 	}
-	s, found := a.pool.take(owner{key, pod.UID}, containerName(a.Instance, pod, Sandbox, "", act.Attempt))
+	idle, found := a.pool.take(owner{key, pod.UID}, containerName(a.Instance, pod, Sandbox, "", act.Attempt))
 	if !found {
 		return Container{}, nil
 	}
-	if err := a.files.claim(a.files.dir(key, pod.UID), claim{s.id, act.Attempt}); err != nil {
-		a.pool.drop(s.id) // Nobody's: it is looked at again.
+	if err := a.files.claim(a.files.dir(key, pod.UID), claim{idle.id, act.Attempt}); err != nil {
+		a.pool.drop(idle.id) // Nobody's: it is looked at again.
 		return Container{}, err
 	}
-	return Container{ID: s.id, UID: pod.UID, Kind: Sandbox, Attempt: act.Attempt, State: Running, PID: s.pid, Pooled: true}, nil
+	return Container{ID: idle.id, UID: pod.UID, Kind: Sandbox, Attempt: act.Attempt, State: Running, PID: idle.pid, Pooled: true}, nil
 }
 
 // makeSandbox makes a sandbox for the pod; it does not run yet.
@@ -143,6 +145,10 @@ func (a *Agent) withoutImage(err error) error {
 
 // attach connects the pod's sandbox to the network.
 func (a *Agent) attach(ctx context.Context, key loop.Key, pod *corev1.Pod, sandbox Container) error {
+	if pod.Spec.HostNetwork {
+		a.remember(pod.UID, func(m *memory) { m.attached, m.address = sandbox.ID, a.HostIP })
+		return nil
+	}
 	address, err := a.Network.Attach(ctx, key, sandbox.PID)
 	if ports := api.HostPortsOf(pod); err == nil && len(ports) > 0 {
 		err = a.Network.Publish(ctx, key, ports)

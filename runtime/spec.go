@@ -63,7 +63,7 @@ func sandboxSpec(instance, image string, pod *corev1.Pod, attempt int) made {
 	if share := pod.Spec.ShareProcessNamespace; share != nil && *share {
 		pids = pidsLimit
 	}
-	return made{
+	m := made{
 		Config: &container.Config{Image: image, Hostname: hostname(pod), Labels: labels(instance, pod, Sandbox, attempt)},
 		Host: &container.HostConfig{
 			NetworkMode: "none", IpcMode: "shareable", ReadonlyRootfs: true,
@@ -72,6 +72,10 @@ func sandboxSpec(instance, image string, pod *corev1.Pod, attempt int) made {
 			Resources: container.Resources{PidsLimit: &pids},
 		},
 	}
+	if pod.Spec.HostNetwork {
+		m.Host.NetworkMode = "host"
+	}
+	return m
 }
 
 // containerSpec is one of the pod's containers.
@@ -108,6 +112,12 @@ func containerSpec(pod *corev1.Pod, c *corev1.Container, in inputs) (made, error
 	if share := pod.Spec.ShareProcessNamespace; share != nil && *share {
 		host.PidMode = container.PidMode("container:" + in.sandbox)
 	}
+	if pod.Spec.HostPID {
+		host.PidMode = "host"
+	}
+	if pod.Spec.HostIPC {
+		host.IpcMode = "host"
+	}
 	return made{config, host}, secure(config, host, pod, c, in.imageUser)
 }
 
@@ -133,9 +143,6 @@ func resources(r corev1.ResourceRequirements) container.Resources {
 
 // secure applies the security contexts. That the pod may have what they ask for was seen by [Agent.allowed].
 func secure(config *container.Config, host *container.HostConfig, pod *corev1.Pod, c *corev1.Container, imageUser string) error {
-	if pod.Spec.HostNetwork || pod.Spec.HostPID || pod.Spec.HostIPC {
-		return fmt.Errorf("pod %s: hostNetwork, hostPID and hostIPC are not allowed", pod.Name)
-	}
 	sc, psc := c.SecurityContext, pod.Spec.SecurityContext
 	if sc == nil {
 		sc = &corev1.SecurityContext{}

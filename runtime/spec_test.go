@@ -26,8 +26,6 @@ func TestSecurityContext(t *testing.T) {
 		"the default":             {caps: constraints.Capabilities()},
 		"privileged":              {container: corev1.SecurityContext{Privileged: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}, open: true},
 		"gains privileges":        {container: corev1.SecurityContext{AllowPrivilegeEscalation: &yes}, caps: constraints.Capabilities(), open: true},
-		"host network":            {pod: corev1.PodSpec{HostNetwork: true}, refused: true},
-		"host processes":          {pod: corev1.PodSpec{HostPID: true}, refused: true},
 		"a user":                  {container: corev1.SecurityContext{RunAsUser: &uid}, user: "1000", caps: constraints.Capabilities()},
 		"a user and a group":      {container: corev1.SecurityContext{RunAsUser: &uid, RunAsGroup: &gid}, user: "1000:2000", caps: constraints.Capabilities()},
 		"a group":                 {container: corev1.SecurityContext{RunAsGroup: &gid}, imageUser: "7:7", user: "7:2000", caps: constraints.Capabilities()},

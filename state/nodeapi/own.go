@@ -54,6 +54,12 @@ func ownPod(p place, live, next client.Object) error {
 		ips = append(ips, ip.IP)
 	}
 	for _, ip := range ips {
+		if own := p.node.Annotations[api.NodeAddress]; was.Spec.HostNetwork && ip != "" {
+			if ip != own {
+				return p.forbidden("%s: address %s is not the node's own, %s", p.what(), ip, own)
+			}
+			continue
+		}
 		a, bad := netip.ParseAddr(ip)
 		if ip != "" && (err != nil || bad != nil || !subnet.Contains(a)) {
 			return p.forbidden("%s: address %s is not of its subnet %s", p.what(), ip, p.node.Spec.PodCIDR)

@@ -1,145 +1,67 @@
 package deploy_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	appsv1 "github.com/openshift/api/apps/v1"
 	imagev1 "github.com/openshift/api/image/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/reconciler/deploy"
 	"slipway.dev/slipway/state/event"
-	"slipway.dev/slipway/state/loop"
 	"slipway.dev/slipway/state/statetest"
 )
 
-// cluster is live state with the controllers running, and a node that answers for pods
-// by writing their status, as the runtime does.
+// cluster is one with the controllers running.
 type cluster struct {
-	t    *testing.T
-	c    client.WithWatch
+	*statetest.Cluster
 	stop func()
-	// sick holds an image whose pods never become ready; result ends a task's pod.
-	sick   atomic.Value
-	failed atomic.Bool
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	k := &cluster{t: t, c: statetest.New(t)}
-	k.sick.Store("")
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		loop.Run(ctx, k.c, slog.New(slog.NewTextHandler(k.t.Output(), nil)), loop.Controller{
-			Name: "node", Watches: []loop.Watch{{List: &corev1.PodList{}}}, Reconcile: k.node,
-		})
-	}()
-	t.Cleanup(func() { cancel(); <-done })
+	k := &cluster{Cluster: statetest.NewCluster(t)}
 	k.start()
-	t.Cleanup(func() { k.stop() })
 	return k
 }
 
 // start runs the controllers under test, as a process of its own would.
 func (k *cluster) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	log := slog.New(slog.NewTextHandler(k.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		loop.Run(ctx, k.c, log, deploy.Controllers(deploy.Deps{Client: k.c, Events: event.New(k.c, "deploy", slog.New(slog.DiscardHandler)), Log: log})...)
-	}()
-	k.stop = func() { cancel(); <-done }
-}
-
-func (k *cluster) node(ctx context.Context, key loop.Key) (loop.Result, error) {
-	var p corev1.Pod
-	if err := k.c.Get(ctx, key, &p); err != nil {
-		return loop.Result{}, client.IgnoreNotFound(err)
-	}
-	if p.DeletionTimestamp != nil {
-		return loop.Result{}, client.IgnoreNotFound(k.c.Delete(ctx, &p, client.GracePeriodSeconds(0)))
-	}
-	if p.Status.Phase != "" && p.Status.Phase != corev1.PodPending || p.Spec.Containers[0].Image == k.sick.Load() {
-		return loop.Result{}, nil
-	}
-	if p.Spec.RestartPolicy == corev1.RestartPolicyNever {
-		p.Status.Phase = corev1.PodSucceeded
-		if k.failed.Load() {
-			p.Status.Phase, p.Status.Message = corev1.PodFailed, "no such table"
-		}
-	} else {
-		p.Status.Phase = corev1.PodRunning
-		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()}}
-	}
-	err := k.c.Status().Update(ctx, &p)
-	if apierrors.IsConflict(err) {
-		return loop.Result{After: time.Millisecond}, nil
-	}
-	return loop.Result{}, client.IgnoreNotFound(err)
-}
-
-func (k *cluster) eventually(what string, holds func() (bool, string)) {
-	k.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		ok, detail := holds()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			k.t.Fatalf("%s: %s", what, detail)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-func (k *cluster) create(objs ...client.Object) {
-	k.t.Helper()
-	for _, o := range objs {
-		if err := k.c.Create(k.t.Context(), o); err != nil {
-			k.t.Fatal(err)
-		}
-	}
+	log := slog.New(slog.NewTextHandler(k.T.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	k.stop = statetest.Run(k.T, k.C, deploy.Controllers(deploy.Deps{Client: k.C, Events: event.New(k.C, "deploy", slog.New(slog.DiscardHandler)), Log: log})...)
 }
 
 // edit changes the config, trying again where a controller wrote in between.
 func (k *cluster) edit(name string, change func(*appsv1.DeploymentConfig)) {
-	k.t.Helper()
-	k.eventually("edit "+name, func() (bool, string) {
+	k.T.Helper()
+	k.Eventually("edit "+name, func() (bool, string) {
 		dc := k.config(name)
 		change(dc)
-		err := k.c.Update(k.t.Context(), dc)
+		err := k.C.Update(k.T.Context(), dc)
 		return err == nil, fmt.Sprint(err)
 	})
 }
 
 func (k *cluster) config(name string) *appsv1.DeploymentConfig {
-	k.t.Helper()
+	k.T.Helper()
 	var dc appsv1.DeploymentConfig
-	if err := k.c.Get(k.t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &dc); err != nil {
-		k.t.Fatal(err)
+	if err := k.C.Get(k.T.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &dc); err != nil {
+		k.T.Fatal(err)
 	}
 	return &dc
 }
 
 // versions reads `name phase replicas available`, one version a line, oldest first.
 func (k *cluster) versions() string {
-	k.t.Helper()
+	k.T.Helper()
 	var list corev1.ReplicationControllerList
-	if err := k.c.List(k.t.Context(), &list, client.InNamespace("shop")); err != nil {
-		k.t.Fatal(err)
+	if err := k.C.List(k.T.Context(), &list, client.InNamespace("shop")); err != nil {
+		k.T.Fatal(err)
 	}
 	var lines []string
 	for _, rc := range list.Items {
@@ -149,8 +71,8 @@ func (k *cluster) versions() string {
 }
 
 func (k *cluster) becomes(want string) {
-	k.t.Helper()
-	k.eventually("versions", func() (bool, string) {
+	k.T.Helper()
+	k.Eventually("versions", func() (bool, string) {
 		got := k.versions()
 		return got == want, fmt.Sprintf("got\n%s\nwant\n%s", got, want)
 	})
@@ -184,7 +106,7 @@ func setImage(name string) func(*appsv1.DeploymentConfig) {
 func TestRollOutChangeAndScale(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.create(webConfig(nil))
+	k.Create(webConfig(nil))
 	k.becomes("web-1 Complete 3 3")
 
 	k.edit("web", setImage("web:2"))
@@ -195,15 +117,15 @@ func TestRollOutChangeAndScale(t *testing.T) {
 
 	k.edit("web", func(dc *appsv1.DeploymentConfig) { dc.Spec.Replicas = 1 })
 	k.becomes("web-1 Complete 0 0\nweb-2 Complete 1 1")
-	k.eventually("status", func() (bool, string) {
+	k.Eventually("status", func() (bool, string) {
 		dc := k.config("web")
 		s := dc.Status
 		return s.LatestVersion == 2 && s.ObservedGeneration == dc.Generation && s.Replicas == 1 && s.ReadyReplicas == 1 && s.AvailableReplicas == 1 && s.UpdatedReplicas == 1,
 			fmt.Sprintf("generation %d, status %+v", dc.Generation, s)
 	})
-	k.eventually("events", func() (bool, string) {
+	k.Eventually("events", func() (bool, string) {
 		var list corev1.EventList
-		if err := k.c.List(t.Context(), &list, client.InNamespace("shop")); err != nil {
+		if err := k.C.List(t.Context(), &list, client.InNamespace("shop")); err != nil {
 			return false, err.Error()
 		}
 		seen := map[string]bool{}
@@ -217,28 +139,28 @@ func TestRollOutChangeAndScale(t *testing.T) {
 func TestADeletedOrEndedPodIsReplaced(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.create(webConfig(nil))
+	k.Create(webConfig(nil))
 	k.becomes("web-1 Complete 3 3")
 	var pods corev1.PodList
-	if err := k.c.List(t.Context(), &pods, client.InNamespace("shop")); err != nil {
+	if err := k.C.List(t.Context(), &pods, client.InNamespace("shop")); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.c.Delete(t.Context(), &pods.Items[0], client.GracePeriodSeconds(0)); err != nil {
+	if err := k.C.Delete(t.Context(), &pods.Items[0], client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}
-	k.eventually("a pod's failure", func() (bool, string) {
+	k.Eventually("a pod's failure", func() (bool, string) {
 		p := pods.Items[1].DeepCopy()
-		if err := k.c.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+		if err := k.C.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
 			return false, err.Error()
 		}
 		p.Status.Phase = corev1.PodFailed
 		p.Status.Conditions = nil
-		err := k.c.Status().Update(t.Context(), p)
+		err := k.C.Status().Update(t.Context(), p)
 		return err == nil, fmt.Sprint(err)
 	})
-	k.eventually("three live pods", func() (bool, string) {
+	k.Eventually("three live pods", func() (bool, string) {
 		var now corev1.PodList
-		if err := k.c.List(t.Context(), &now, client.InNamespace("shop")); err != nil {
+		if err := k.C.List(t.Context(), &now, client.InNamespace("shop")); err != nil {
 			return false, err.Error()
 		}
 		running, dead := 0, 0
@@ -258,13 +180,13 @@ func TestADeletedOrEndedPodIsReplaced(t *testing.T) {
 func TestAFailedRolloutIsRolledBack(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.sick.Store("web:bad")
+	k.Sick.Store("web:bad")
 	two := int64(2)
-	k.create(webConfig(func(dc *appsv1.DeploymentConfig) { dc.Spec.Strategy.RollingParams.TimeoutSeconds = &two }))
+	k.Create(webConfig(func(dc *appsv1.DeploymentConfig) { dc.Spec.Strategy.RollingParams.TimeoutSeconds = &two }))
 	k.becomes("web-1 Complete 3 3")
 	k.edit("web", setImage("web:bad"))
 	k.becomes("web-1 Complete 3 3\nweb-2 Failed 0 0")
-	k.eventually("condition", func() (bool, string) {
+	k.Eventually("condition", func() (bool, string) {
 		for _, c := range k.config("web").Status.Conditions {
 			if c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded" && strings.Contains(c.Message, "timed out") {
 				return true, ""
@@ -277,15 +199,15 @@ func TestAFailedRolloutIsRolledBack(t *testing.T) {
 func TestANewerVersionCancelsTheRunningRollout(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.sick.Store("web:bad")
-	k.create(webConfig(nil))
+	k.Sick.Store("web:bad")
+	k.Create(webConfig(nil))
 	k.becomes("web-1 Complete 3 3")
 	k.edit("web", setImage("web:bad"))
 	k.becomes("web-1 Complete 3 3\nweb-2 Running 1 0")
 	k.edit("web", setImage("web:3"))
 	k.becomes("web-1 Complete 0 0\nweb-2 Failed 0 0\nweb-3 Complete 3 3")
 	var rc corev1.ReplicationController
-	if err := k.c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-2"}, &rc); err != nil {
+	if err := k.C.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-2"}, &rc); err != nil {
 		t.Fatal(err)
 	}
 	if got := rc.Annotations[appsv1.DeploymentStatusReasonAnnotation]; got != "newer deployment was found running" {
@@ -296,25 +218,13 @@ func TestANewerVersionCancelsTheRunningRollout(t *testing.T) {
 func TestARestartInTheMiddleGoesOn(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.sick.Store("web:2")
-	k.create(webConfig(nil))
+	k.Sick.Store("web:2")
+	k.Create(webConfig(nil))
 	k.becomes("web-1 Complete 3 3")
 	k.edit("web", setImage("web:2"))
 	k.becomes("web-1 Complete 3 3\nweb-2 Running 1 0")
 	k.stop()
-	k.sick.Store("")
-	// Wake the node for the pod it left alone.
-	var pods corev1.PodList
-	if err := k.c.List(t.Context(), &pods, client.InNamespace("shop")); err != nil {
-		t.Fatal(err)
-	}
-	for i := range pods.Items {
-		if p := &pods.Items[i]; p.Spec.Containers[0].Image == "web:2" {
-			if _, err := k.node(t.Context(), client.ObjectKeyFromObject(p)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	k.Heal()
 	k.start()
 	// Its pods become ready as they come; the controllers that were started find the rollout where it was.
 	k.becomes("web-1 Complete 0 0\nweb-2 Complete 3 3")
@@ -323,7 +233,7 @@ func TestARestartInTheMiddleGoesOn(t *testing.T) {
 func TestHooksAndTags(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.create(webConfig(func(dc *appsv1.DeploymentConfig) {
+	k.Create(webConfig(func(dc *appsv1.DeploymentConfig) {
 		p := dc.Spec.Strategy.RollingParams
 		p.Pre = &appsv1.LifecycleHook{FailurePolicy: appsv1.LifecycleHookFailurePolicyAbort,
 			ExecNewPod: &appsv1.ExecNewPodHook{Command: []string{"migrate"}, ContainerName: "web"}}
@@ -332,17 +242,17 @@ func TestHooksAndTags(t *testing.T) {
 	}))
 	k.becomes("web-1 Complete 3 3")
 	var is imagev1.ImageStream
-	if err := k.c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web"}, &is); err != nil {
+	if err := k.C.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web"}, &is); err != nil {
 		t.Fatal(err)
 	}
 	if len(is.Spec.Tags) != 1 || is.Spec.Tags[0].Name != "deployed" || is.Spec.Tags[0].From.Name != "web:1" {
 		t.Errorf("tags %+v", is.Spec.Tags)
 	}
-	k.failed.Store(true)
+	k.Fails.Store(true)
 	k.edit("web", setImage("web:2"))
 	k.becomes("web-1 Complete 3 3\nweb-2 Failed 0 0")
 	var rc corev1.ReplicationController
-	if err := k.c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-2"}, &rc); err != nil {
+	if err := k.C.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-2"}, &rc); err != nil {
 		t.Fatal(err)
 	}
 	if got := rc.Annotations[appsv1.DeploymentStatusReasonAnnotation]; !strings.Contains(got, "no such table") {
@@ -353,7 +263,7 @@ func TestHooksAndTags(t *testing.T) {
 func TestRecreateAndCustom(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.create(webConfig(func(dc *appsv1.DeploymentConfig) {
+	k.Create(webConfig(func(dc *appsv1.DeploymentConfig) {
 		dc.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.DeploymentStrategyTypeRecreate}
 	}))
 	k.becomes("web-1 Complete 3 3")

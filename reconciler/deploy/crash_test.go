@@ -19,10 +19,6 @@ import (
 	"slipway.dev/slipway/state/statetest"
 )
 
-type silent struct{}
-
-func (silent) Event(client.Object, string, string, string, ...any) {}
-
 // ship is a config whose controllers die and are started again, while the node lives.
 type ship struct {
 	*testing.T
@@ -59,7 +55,7 @@ const immortal = 1 << 30
 func (s *ship) life(left int, after bool) *statetest.Mortal {
 	s.Helper()
 	m := &statetest.Mortal{WithWatch: s.c, Left: left, After: after}
-	all := deploy.Controllers(deploy.Deps{Client: m, Events: silent{}, Clock: func() time.Time { return s.now }})
+	all := deploy.Controllers(deploy.Deps{Client: m, Events: statetest.Silent{}, Clock: func() time.Time { return s.now }})
 	for quiet := 0; quiet < 3; quiet++ {
 		before := s.versionsOfAll()
 		for i, list := range []client.ObjectList{&corev1.ReplicationControllerList{}, &appsv1.DeploymentConfigList{}} {

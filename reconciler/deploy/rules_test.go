@@ -15,8 +15,8 @@ import (
 // observed waits until the controllers have said that they took a config's spec into
 // account, and nothing of it is left to do.
 func (k *cluster) observed(name string) {
-	k.t.Helper()
-	k.eventually(name+" is observed", func() (bool, string) {
+	k.T.Helper()
+	k.Eventually(name+" is observed", func() (bool, string) {
 		dc := k.config(name)
 		return dc.Status.ObservedGeneration == dc.Generation, fmt.Sprintf("generation %d, status %+v", dc.Generation, dc.Status)
 	})
@@ -24,10 +24,10 @@ func (k *cluster) observed(name string) {
 
 // told waits for an event whose message contains a text.
 func (k *cluster) told(text string) {
-	k.t.Helper()
-	k.eventually(text, func() (bool, string) {
+	k.T.Helper()
+	k.Eventually(text, func() (bool, string) {
 		var list corev1.EventList
-		if err := k.c.List(k.t.Context(), &list, client.InNamespace("shop")); err != nil {
+		if err := k.C.List(k.T.Context(), &list, client.InNamespace("shop")); err != nil {
 			return false, err.Error()
 		}
 		var said []string
@@ -53,7 +53,7 @@ func progressOf(dc *appsv1.DeploymentConfig) (reason string) {
 func TestAConfigWithoutTriggersIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.create(webConfig(func(dc *appsv1.DeploymentConfig) { dc.Spec.Triggers = appsv1.DeploymentTriggerPolicies{} }))
+	k.Create(webConfig(func(dc *appsv1.DeploymentConfig) { dc.Spec.Triggers = appsv1.DeploymentTriggerPolicies{} }))
 	k.observed("web")
 	if got := k.versions(); got != "" {
 		t.Errorf("there is\n%s", got)
@@ -63,7 +63,7 @@ func TestAConfigWithoutTriggersIsLeftAlone(t *testing.T) {
 func TestAPausedConfigStartsNothing(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.create(webConfig(nil))
+	k.Create(webConfig(nil))
 	k.becomes("web-1 Complete 3 3")
 	k.edit("web", func(dc *appsv1.DeploymentConfig) {
 		dc.Spec.Paused = true
@@ -78,7 +78,7 @@ func TestAPausedConfigStartsNothing(t *testing.T) {
 func TestATestConfigRunsOnlyWhileItRollsOut(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.create(webConfig(func(dc *appsv1.DeploymentConfig) { dc.Spec.Test = true }))
+	k.Create(webConfig(func(dc *appsv1.DeploymentConfig) { dc.Spec.Test = true }))
 	k.told(`"web-1" from 0 to 3`)
 	k.becomes("web-1 Complete 0 0")
 	k.observed("web")
@@ -88,7 +88,7 @@ func TestHistoryIsCut(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
 	one := int32(1)
-	k.create(webConfig(func(dc *appsv1.DeploymentConfig) { dc.Spec.RevisionHistoryLimit, dc.Spec.Replicas = &one, 1 }))
+	k.Create(webConfig(func(dc *appsv1.DeploymentConfig) { dc.Spec.RevisionHistoryLimit, dc.Spec.Replicas = &one, 1 }))
 	k.becomes("web-1 Complete 1 1")
 	k.edit("web", setImage("web:2"))
 	k.becomes("web-1 Complete 0 0\nweb-2 Complete 1 1")
@@ -107,7 +107,7 @@ func TestImageTriggersRollOut(t *testing.T) {
 			dc.Spec.Triggers[0].ImageChangeParams.LastTriggeredImage = image
 		}
 	}
-	k.create(webConfig(func(dc *appsv1.DeploymentConfig) {
+	k.Create(webConfig(func(dc *appsv1.DeploymentConfig) {
 		dc.Spec.Triggers = appsv1.DeploymentTriggerPolicies{{Type: appsv1.DeploymentTriggerOnImageChange, ImageChangeParams: &appsv1.DeploymentTriggerImageChangeParams{
 			Automatic: true, ContainerNames: []string{"web"}, From: corev1.ObjectReference{Kind: "ImageStreamTag", Name: "web:latest"}}}}
 		setImage(" ")(dc)
@@ -131,7 +131,7 @@ func TestImageTriggersRollOut(t *testing.T) {
 		t.Errorf("details %+v", details)
 	}
 	var rc corev1.ReplicationController
-	if err := k.c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-2"}, &rc); err != nil {
+	if err := k.C.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-2"}, &rc); err != nil {
 		t.Fatal(err)
 	}
 	if env := rc.Spec.Template.Spec.Containers[0].Env; len(env) != 1 {
@@ -153,12 +153,12 @@ func TestFailurePoliciesOfHooks(t *testing.T) {
 			t.Run(fmt.Sprint(policy, " ", at), func(t *testing.T) {
 				t.Parallel()
 				k := newCluster(t)
-				k.failed.Store(true)
+				k.Fails.Store(true)
 				h := aborting()
 				h.FailurePolicy = policy
 				p := &appsv1.RecreateDeploymentStrategyParams{}
 				hook(p, h)
-				k.create(webConfig(func(dc *appsv1.DeploymentConfig) {
+				k.Create(webConfig(func(dc *appsv1.DeploymentConfig) {
 					dc.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.DeploymentStrategyTypeRecreate, RecreateParams: p}
 				}))
 				k.becomes(want)
@@ -166,7 +166,7 @@ func TestFailurePoliciesOfHooks(t *testing.T) {
 					k.told("The " + at + " hook of web-1 failed, which is ignored")
 				}
 				var pod corev1.Pod
-				if err := k.c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-1-hook-" + at}, &pod); err != nil {
+				if err := k.C.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-1-hook-" + at}, &pod); err != nil {
 					t.Errorf("the hook's pod does not stay to be read: %v", err)
 				}
 			})
@@ -181,24 +181,24 @@ func TestRetryGivesAHookAnotherPod(t *testing.T) {
 	k := newCluster(t)
 	h := aborting()
 	h.FailurePolicy = appsv1.LifecycleHookFailurePolicyRetry
-	k.sick.Store("web:1")
-	k.create(webConfig(func(dc *appsv1.DeploymentConfig) { dc.Spec.Strategy.RollingParams.Pre = h }))
+	k.Sick.Store("web:1")
+	k.Create(webConfig(func(dc *appsv1.DeploymentConfig) { dc.Spec.Strategy.RollingParams.Pre = h }))
 	key := client.ObjectKey{Namespace: "shop", Name: "web-1-hook-pre"}
 	var first, next corev1.Pod
-	k.eventually("the hook fails", func() (bool, string) {
-		if err := k.c.Get(t.Context(), key, &first); err != nil {
+	k.Eventually("the hook fails", func() (bool, string) {
+		if err := k.C.Get(t.Context(), key, &first); err != nil {
 			return false, err.Error()
 		}
 		first.Status.Phase, first.Status.Message = corev1.PodFailed, "evicted"
-		err := k.c.Status().Update(t.Context(), &first)
+		err := k.C.Status().Update(t.Context(), &first)
 		return err == nil, fmt.Sprint(err)
 	})
-	k.eventually("another pod of the hook succeeds", func() (bool, string) {
-		if err := k.c.Get(t.Context(), key, &next); err != nil || next.UID == first.UID {
+	k.Eventually("another pod of the hook succeeds", func() (bool, string) {
+		if err := k.C.Get(t.Context(), key, &next); err != nil || next.UID == first.UID {
 			return false, fmt.Sprintf("the first pod, or %v", err)
 		}
 		next.Status.Phase = corev1.PodSucceeded
-		err := k.c.Status().Update(t.Context(), &next)
+		err := k.C.Status().Update(t.Context(), &next)
 		return err == nil, fmt.Sprint(err)
 	})
 	k.told(`"web-1" from 0 to 3`)
@@ -208,15 +208,15 @@ func TestRetryGivesAHookAnotherPod(t *testing.T) {
 func TestWhatARolloutLeavesToRead(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.sick.Store("web:1")
-	k.create(webConfig(nil))
-	k.eventually("it is under way", func() (bool, string) {
+	k.Sick.Store("web:1")
+	k.Create(webConfig(nil))
+	k.Eventually("it is under way", func() (bool, string) {
 		got := progressOf(k.config("web"))
 		return got == "ReplicationControllerUpdated", got
 	})
 	var rc corev1.ReplicationController
-	k.eventually("its version", func() (bool, string) {
-		err := k.c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-1"}, &rc)
+	k.Eventually("its version", func() (bool, string) {
+		err := k.C.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-1"}, &rc)
 		return err == nil && *rc.Spec.Replicas == 3, fmt.Sprint(err)
 	})
 	if rc.Annotations["openshift.io/deployment.replicas"] != "3" || rc.Annotations["openshift.io/deployment.phase"] != "Running" {
@@ -227,18 +227,18 @@ func TestWhatARolloutLeavesToRead(t *testing.T) {
 	}
 	k.edit("web", setImage("web:2"))
 	k.becomes("web-1 Failed 0 0\nweb-2 Complete 3 3")
-	if err := k.c.Get(t.Context(), client.ObjectKeyFromObject(&rc), &rc); err != nil {
+	if err := k.C.Get(t.Context(), client.ObjectKeyFromObject(&rc), &rc); err != nil {
 		t.Fatal(err)
 	}
 	if _, said := rc.Annotations["openshift.io/deployment.cancelled"]; !said {
 		t.Errorf("annotations of the cancelled version %v", rc.Annotations)
 	}
-	k.eventually("the newest is available", func() (bool, string) {
+	k.Eventually("the newest is available", func() (bool, string) {
 		got := progressOf(k.config("web"))
 		return got == "NewReplicationControllerAvailable", got
 	})
 	var pods corev1.PodList
-	if err := k.c.List(t.Context(), &pods, client.InNamespace("shop"), client.MatchingLabels{"deploymentconfig": "web", "deployment": "web-2"}); err != nil {
+	if err := k.C.List(t.Context(), &pods, client.InNamespace("shop"), client.MatchingLabels{"deploymentconfig": "web", "deployment": "web-2"}); err != nil {
 		t.Fatal(err)
 	}
 	if len(pods.Items) != 3 || slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return p.Annotations["openshift.io/deployment.name"] != "web-2" }) {

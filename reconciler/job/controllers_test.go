@@ -2,10 +2,7 @@ package job_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
-	"math/rand"
 	"strings"
 	"sync"
 	"testing"
@@ -19,52 +16,16 @@ import (
 
 	"slipway.dev/slipway/reconciler/job"
 	"slipway.dev/slipway/state"
-	"slipway.dev/slipway/state/loop"
 	"slipway.dev/slipway/state/statetest"
 )
 
-type silent struct{}
-
-func (silent) Event(client.Object, string, string, string, ...any) {}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 30 s", what)
-		}
-	}
-}
-
-// clock is a time that a test moves.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.at }
-
-func (c *clock) move(d time.Duration) { c.mu.Lock(); defer c.mu.Unlock(); c.at = c.at.Add(d) }
-
 func start(t *testing.T, c *state.Client, d job.Deps) {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	d.Events = silent{}
+	d.Events = statetest.Silent{}
 	if d.Client == nil {
 		d.Client = c
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		loop.Run(ctx, c, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), job.Controllers(d)...)
-	})
-	t.Cleanup(func() { stop(); wg.Wait() })
+	statetest.Run(t, c, job.Controllers(d)...)
 }
 
 func template() corev1.PodTemplateSpec {
@@ -78,7 +39,7 @@ func newJob(name string, completions, parallelism int32) *batchv1.Job {
 func podsOf(t *testing.T, c client.Client) []corev1.Pod {
 	t.Helper()
 	var list corev1.PodList
-	must(t, c.List(t.Context(), &list, client.InNamespace("shop")))
+	statetest.Must(t, c.List(t.Context(), &list, client.InNamespace("shop")))
 	return list.Items
 }
 
@@ -107,54 +68,8 @@ func is(j *batchv1.Job, kind batchv1.JobConditionType) bool {
 func get(t *testing.T, c client.Client, name string) *batchv1.Job {
 	t.Helper()
 	var j batchv1.Job
-	must(t, c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &j))
+	statetest.Must(t, c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &j))
 	return &j
-}
-
-// flaky fails before or after every third write, as if the process died there.
-type flaky struct {
-	client.Client
-	mu  sync.Mutex
-	rnd *rand.Rand
-}
-
-var errDied = errors.New("died")
-
-func (f *flaky) try(write func() error) error {
-	f.mu.Lock()
-	n := f.rnd.Intn(6)
-	f.mu.Unlock()
-	if n == 0 {
-		return errDied
-	}
-	err := write()
-	if n == 1 {
-		return errDied
-	}
-	return err
-}
-
-func (f *flaky) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
-	return f.try(func() error { return f.Client.Create(ctx, o, opts...) })
-}
-
-func (f *flaky) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
-	return f.try(func() error { return f.Client.Update(ctx, o, opts...) })
-}
-
-func (f *flaky) Delete(ctx context.Context, o client.Object, opts ...client.DeleteOption) error {
-	return f.try(func() error { return f.Client.Delete(ctx, o, opts...) })
-}
-
-func (f *flaky) Status() client.SubResourceWriter { return flakyStatus{f.Client.Status(), f} }
-
-type flakyStatus struct {
-	client.SubResourceWriter
-	f *flaky
-}
-
-func (s flakyStatus) Update(ctx context.Context, o client.Object, opts ...client.SubResourceUpdateOption) error {
-	return s.f.try(func() error { return s.SubResourceWriter.Update(ctx, o, opts...) })
 }
 
 // TestPodsAreCountedOnceWhereverItDies runs Jobs with servers side by side that die in the middle
@@ -163,14 +78,14 @@ func TestPodsAreCountedOnceWhereverItDies(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
 	for seed := range int64(2) {
-		start(t, c, job.Deps{Client: &flaky{Client: c, rnd: rand.New(rand.NewSource(seed))}})
+		start(t, c, job.Deps{Client: statetest.NewFlaky(c, seed)})
 	}
 	plain, indexed := newJob("plain", 12, 4), newJob("indexed", 12, 4)
 	mode := batchv1.IndexedCompletion
 	indexed.Spec.CompletionMode = &mode
-	must(t, c.Create(ctx, plain))
-	must(t, c.Create(ctx, indexed))
-	eventually(t, "both are complete", func() bool {
+	statetest.Must(t, c.Create(ctx, plain))
+	statetest.Must(t, c.Create(ctx, indexed))
+	statetest.Eventually(t, "both are complete", func() bool {
 		end(t, c, corev1.PodSucceeded)
 		return is(get(t, c, "plain"), batchv1.JobComplete) && is(get(t, c, "indexed"), batchv1.JobComplete)
 	})
@@ -186,7 +101,7 @@ func TestPodsAreCountedOnceWhereverItDies(t *testing.T) {
 	if len(pods) != 24 {
 		t.Errorf("%d pods were made, not 24", len(pods))
 	}
-	eventually(t, "no pod is held back", func() bool {
+	statetest.Eventually(t, "no pod is held back", func() bool {
 		for _, p := range podsOf(t, c) {
 			if len(p.Finalizers) > 0 {
 				return false
@@ -198,17 +113,17 @@ func TestPodsAreCountedOnceWhereverItDies(t *testing.T) {
 
 func TestFailuresEndAJob(t *testing.T) {
 	t.Parallel()
-	c, ctx, time0 := statetest.New(t), t.Context(), &clock{at: time.Now()}
-	start(t, c, job.Deps{Clock: time0.now})
+	c, ctx, time0 := statetest.New(t), t.Context(), statetest.NewClock(time.Now())
+	start(t, c, job.Deps{Clock: time0.Now})
 	j := newJob("work", 1, 1)
 	limit := int32(2)
 	j.Spec.BackoffLimit = &limit
-	must(t, c.Create(ctx, j))
-	eventually(t, "given up", func() bool {
+	statetest.Must(t, c.Create(ctx, j))
+	statetest.Eventually(t, "given up", func() bool {
 		end(t, c, corev1.PodFailed)
-		time0.move(time.Minute) // its back-off is over
+		time0.Move(time.Minute) // its back-off is over
 		j := get(t, c, "work")
-		j.Annotations = map[string]string{"woken": time0.now().String()}
+		j.Annotations = map[string]string{"woken": time0.Now().String()}
 		if err := c.Update(ctx, j); err != nil && !apierrors.IsConflict(err) {
 			t.Fatal(err)
 		}
@@ -223,10 +138,10 @@ func TestPodsOfAJobThatIsGoneAreLetGo(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
 	start(t, c, job.Deps{})
-	must(t, c.Create(ctx, newJob("work", 2, 2)))
-	eventually(t, "it has pods", func() bool { return len(podsOf(t, c)) == 2 })
-	must(t, c.Delete(ctx, get(t, c, "work")))
-	eventually(t, "nothing holds its pods back", func() bool {
+	statetest.Must(t, c.Create(ctx, newJob("work", 2, 2)))
+	statetest.Eventually(t, "it has pods", func() bool { return len(podsOf(t, c)) == 2 })
+	statetest.Must(t, c.Delete(ctx, get(t, c, "work")))
+	statetest.Eventually(t, "nothing holds its pods back", func() bool {
 		for _, p := range podsOf(t, c) {
 			if len(p.Finalizers) > 0 {
 				return false
@@ -240,22 +155,22 @@ func TestSuspendedJobsHaveNoPods(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
 	start(t, c, job.Deps{})
-	must(t, c.Create(ctx, newJob("work", 1, 1)))
-	eventually(t, "it runs", func() bool { return len(podsOf(t, c)) == 1 })
+	statetest.Must(t, c.Create(ctx, newJob("work", 1, 1)))
+	statetest.Eventually(t, "it runs", func() bool { return len(podsOf(t, c)) == 1 })
 	suspend := func(yes bool) {
-		eventually(t, "its spec is changed", func() bool {
+		statetest.Eventually(t, "its spec is changed", func() bool {
 			j := get(t, c, "work")
 			j.Spec.Suspend = &yes
 			return c.Update(ctx, j) == nil
 		})
 	}
 	suspend(true)
-	eventually(t, "it is suspended", func() bool { return len(podsOf(t, c)) == 0 && is(get(t, c, "work"), batchv1.JobSuspended) })
+	statetest.Eventually(t, "it is suspended", func() bool { return len(podsOf(t, c)) == 0 && is(get(t, c, "work"), batchv1.JobSuspended) })
 	if s := get(t, c, "work").Status; s.Failed != 0 {
 		t.Errorf("%d failures", s.Failed)
 	}
 	suspend(false)
-	eventually(t, "it goes on", func() bool { return len(podsOf(t, c)) == 1 && !is(get(t, c, "work"), batchv1.JobSuspended) })
+	statetest.Eventually(t, "it goes on", func() bool { return len(podsOf(t, c)) == 1 && !is(get(t, c, "work"), batchv1.JobSuspended) })
 }
 
 func TestTimeToLive(t *testing.T) {
@@ -266,11 +181,11 @@ func TestTimeToLive(t *testing.T) {
 	owned, git := newJob("owned", 1, 1), newJob("git", 1, 1)
 	owned.Spec.TTLSecondsAfterFinished, git.Spec.TTLSecondsAfterFinished = &now, &now
 	cron := newCron("night", "0 0 1 1 *")
-	must(t, c.Create(ctx, cron))
+	statetest.Must(t, c.Create(ctx, cron))
 	owned.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(cron, batchv1.SchemeGroupVersion.WithKind("CronJob"))}
-	must(t, c.Create(ctx, owned))
-	must(t, c.Create(ctx, git))
-	eventually(t, "one is gone, of the other its pods", func() bool {
+	statetest.Must(t, c.Create(ctx, owned))
+	statetest.Must(t, c.Create(ctx, git))
+	statetest.Eventually(t, "one is gone, of the other its pods", func() bool {
 		end(t, c, corev1.PodSucceeded)
 		err := c.Get(ctx, client.ObjectKeyFromObject(owned), &batchv1.Job{})
 		left := 0
@@ -313,19 +228,19 @@ func TestNoRunIsStartedTwice(t *testing.T) {
 	cron := newCron("minutely", "* * * * *")
 	none := int32(0)
 	cron.Spec.SuccessfulJobsHistoryLimit, cron.Spec.JobTemplate.Spec.TTLSecondsAfterFinished = &none, &none
-	must(t, c.Create(ctx, cron))
-	time0 := &clock{at: cron.CreationTimestamp.Time}
+	statetest.Must(t, c.Create(ctx, cron))
+	time0 := statetest.NewClock(cron.CreationTimestamp.Time)
 	for seed := range int64(2) {
-		start(t, c, job.Deps{Client: &flaky{Client: counted, rnd: rand.New(rand.NewSource(seed))}, Clock: time0.now})
+		start(t, c, job.Deps{Client: statetest.NewFlaky(counted, seed), Clock: time0.Now})
 	}
 	const minutes = 6
 	for i := range minutes {
-		time0.move(time.Minute)
-		eventually(t, fmt.Sprintf("minute %d is run, and over", i), func() bool {
+		time0.Move(time.Minute)
+		statetest.Eventually(t, fmt.Sprintf("minute %d is run, and over", i), func() bool {
 			end(t, c, corev1.PodSucceeded)
 			var cron batchv1.CronJob
-			must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "minutely"}, &cron))
-			if s := cron.Status; s.LastScheduleTime != nil && time0.now().Sub(s.LastScheduleTime.Time) < time.Minute && len(s.Active) == 0 {
+			statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "minutely"}, &cron))
+			if s := cron.Status; s.LastScheduleTime != nil && time0.Now().Sub(s.LastScheduleTime.Time) < time.Minute && len(s.Active) == 0 {
 				return true
 			}
 			cron.Annotations = map[string]string{"woken": time.Now().String()}
@@ -368,7 +283,7 @@ func (s forgetfulStatus) Update(ctx context.Context, o client.Object, opts ...cl
 	cured := s.f.cure
 	s.f.mu.Unlock()
 	if _, ok := o.(*batchv1.CronJob); ok && !cured {
-		return errDied
+		return statetest.ErrDied
 	}
 	return s.SubResourceWriter.Update(ctx, o, opts...)
 }
@@ -383,14 +298,14 @@ func TestARunStaysUntilItIsNoted(t *testing.T) {
 	cron := newCron("minutely", "* * * * *")
 	none := int32(0)
 	cron.Spec.SuccessfulJobsHistoryLimit, cron.Spec.JobTemplate.Spec.TTLSecondsAfterFinished = &none, &none
-	must(t, c.Create(ctx, cron))
+	statetest.Must(t, c.Create(ctx, cron))
 	start(t, c, job.Deps{Client: over, Clock: func() time.Time { return cron.CreationTimestamp.Add(time.Minute) }})
 	runs := func() []batchv1.Job {
 		var list batchv1.JobList
-		must(t, c.List(ctx, &list))
+		statetest.Must(t, c.List(ctx, &list))
 		return list.Items
 	}
-	eventually(t, "its run is complete", func() bool {
+	statetest.Eventually(t, "its run is complete", func() bool {
 		end(t, c, corev1.PodSucceeded)
 		all := runs()
 		return len(all) == 1 && is(&all[0], batchv1.JobComplete)
@@ -402,7 +317,7 @@ func TestARunStaysUntilItIsNoted(t *testing.T) {
 	over.mu.Lock()
 	over.cure = true
 	over.mu.Unlock()
-	eventually(t, "it goes when it is noted", func() bool { return len(runs()) == 0 })
+	statetest.Eventually(t, "it goes when it is noted", func() bool { return len(runs()) == 0 })
 	counted.mu.Lock()
 	defer counted.mu.Unlock()
 	for name, n := range counted.made {

@@ -1,10 +1,7 @@
 package node_test
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,78 +15,34 @@ import (
 
 	"slipway.dev/slipway/api/v1alpha1"
 	"slipway.dev/slipway/reconciler/node"
-	"slipway.dev/slipway/state/loop"
 	"slipway.dev/slipway/state/statetest"
 )
-
-type silent struct{}
-
-func (silent) Event(client.Object, string, string, string, ...any) {}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 30 s", what)
-		}
-	}
-}
-
-// clock is moved by the test.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
 
 type lab struct {
 	*testing.T
 	c     client.WithWatch
-	clock *clock
+	clock *statetest.Clock
 }
 
 func start(t *testing.T) *lab {
-	l := &lab{t, statetest.New(t), &clock{at: time.Now()}}
-	ctx, stop := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		loop.Run(ctx, l.c, slog.New(slog.DiscardHandler), node.Controllers(node.Deps{Client: l.c, Events: silent{}, Clock: l.clock.now})...)
-	})
-	t.Cleanup(func() { stop(); wg.Wait() })
+	l := &lab{t, statetest.New(t), statetest.NewClock(time.Now())}
+	statetest.Run(t, l.c, node.Controllers(node.Deps{Client: l.c, Events: statetest.Silent{}, Clock: l.clock.Now})...)
 	return l
 }
 
 func (l *lab) node(name string) {
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.NewTime(l.clock.now())}}
-	must(l.T, l.c.Create(l.Context(), n))
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.NewTime(l.clock.Now())}}
+	statetest.Must(l.T, l.c.Create(l.Context(), n))
 }
 
 // beat renews a node's heartbeat, as its agent does.
 func (l *lab) beat(name string) {
 	var n corev1.Node
-	must(l.T, l.c.Get(l.Context(), client.ObjectKey{Name: name}, &n))
+	statetest.Must(l.T, l.c.Get(l.Context(), client.ObjectKey{Name: name}, &n))
 	before := n.DeepCopy()
-	n.Status.Conditions[0].Status, n.Status.Conditions[0].LastHeartbeatTime = corev1.ConditionTrue, metav1.NewTime(l.clock.now())
-	must(l.T, l.c.Status().Patch(l.Context(), &n, client.MergeFrom(before)))
+	n.Status.Conditions[0].Status, n.Status.Conditions[0].LastHeartbeatTime = corev1.ConditionTrue, metav1.NewTime(l.clock.Now())
+	statetest.Must(l.T, l.c.Status().Patch(l.Context(), &n, client.MergeFrom(before)))
 }
 
 func (l *lab) pod(name, on string, change ...func(*corev1.Pod)) *corev1.Pod {
@@ -97,10 +50,10 @@ func (l *lab) pod(name, on string, change ...func(*corev1.Pod)) *corev1.Pod {
 	for _, f := range change {
 		f(p)
 	}
-	must(l.T, l.c.Create(l.Context(), p))
+	statetest.Must(l.T, l.c.Create(l.Context(), p))
 	p.Status.Phase = corev1.PodRunning
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-	must(l.T, l.c.Status().Update(l.Context(), p))
+	statetest.Must(l.T, l.c.Status().Update(l.Context(), p))
 	return p
 }
 
@@ -125,26 +78,26 @@ func (l *lab) config(name string, spec v1alpha1.NodeConfigSpec) *v1alpha1.NodeCo
 	c := &v1alpha1.NodeConfig{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	err := l.c.Get(l.Context(), client.ObjectKey{Name: name}, c)
 	if c.Spec = spec; apierrors.IsNotFound(err) {
-		must(l.T, l.c.Create(l.Context(), c))
+		statetest.Must(l.T, l.c.Create(l.Context(), c))
 	} else {
-		must(l.T, l.c.Update(l.Context(), c))
+		statetest.Must(l.T, l.c.Update(l.Context(), c))
 	}
 	return c
 }
 
 func (l *lab) ready(name string) corev1.ConditionStatus {
 	var n corev1.Node
-	must(l.T, l.c.Get(l.Context(), client.ObjectKey{Name: name}, &n))
+	statetest.Must(l.T, l.c.Get(l.Context(), client.ObjectKey{Name: name}, &n))
 	return n.Status.Conditions[0].Status
 }
 
 // wake makes the controllers look although only the clock has moved.
 func (l *lab) wake(name string) {
 	var n corev1.Node
-	must(l.T, l.c.Get(l.Context(), client.ObjectKey{Name: name}, &n))
+	statetest.Must(l.T, l.c.Get(l.Context(), client.ObjectKey{Name: name}, &n))
 	before := n.DeepCopy()
-	n.Annotations = map[string]string{"test": fmt.Sprint(l.clock.now())}
-	must(l.T, l.c.Patch(l.Context(), &n, client.MergeFrom(before)))
+	n.Annotations = map[string]string{"test": fmt.Sprint(l.clock.Now())}
+	statetest.Must(l.T, l.c.Patch(l.Context(), &n, client.MergeFrom(before)))
 }
 
 // TestALostNodeIsEvacuated follows a node from its last heartbeat: unready, evacuated, known to be gone.
@@ -157,21 +110,21 @@ func TestALostNodeIsEvacuated(t *testing.T) {
 	db := l.pod("db", "n1", func(p *corev1.Pod) {
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "db", UID: "u", Controller: new(true)}}
 	})
-	eventually(t, "nodes are seen", func() bool {
-		l.clock.move(time.Second)
+	statetest.Eventually(t, "nodes are seen", func() bool {
+		l.clock.Move(time.Second)
 		l.beat("n1")
 		l.beat("n2")
-		return time.Until(l.clock.now()) > 3*time.Second
+		return time.Until(l.clock.Now()) > 3*time.Second
 	})
-	eventually(t, "the node that is silent is lost", func() bool {
-		l.clock.move(15 * time.Second)
+	statetest.Eventually(t, "the node that is silent is lost", func() bool {
+		l.clock.Move(15 * time.Second)
 		l.beat("n2")
 		l.wake("n1")
 		return l.ready("n1") == corev1.ConditionUnknown
 	})
-	eventually(t, "its pods are not ready", func() bool { return l.state(web) == "unready" && l.state(db) == "unready" })
-	eventually(t, "after five minutes they leave", func() bool {
-		l.clock.move(time.Minute)
+	statetest.Eventually(t, "its pods are not ready", func() bool { return l.state(web) == "unready" && l.state(db) == "unready" })
+	statetest.Eventually(t, "after five minutes they leave", func() bool {
+		l.clock.Move(time.Minute)
 		l.beat("n2")
 		l.wake("n1")
 		return l.state(web) == "leaving"
@@ -180,12 +133,12 @@ func TestALostNodeIsEvacuated(t *testing.T) {
 		t.Errorf("a stateful pod is %q, one of another node %q", l.state(db), l.state(other))
 	}
 	l.config("n1", v1alpha1.NodeConfigSpec{Gone: true})
-	eventually(t, "of a node that is known to be gone all are removed", func() bool { return l.state(web) == "gone" && l.state(db) == "gone" })
+	statetest.Eventually(t, "of a node that is known to be gone all are removed", func() bool { return l.state(web) == "gone" && l.state(db) == "gone" })
 	l.config("n1", v1alpha1.NodeConfigSpec{})
 	l.beat("n1")
-	eventually(t, "a node that returns is clean", func() bool {
+	statetest.Eventually(t, "a node that returns is clean", func() bool {
 		var n corev1.Node
-		must(t, l.c.Get(t.Context(), client.ObjectKey{Name: "n1"}, &n))
+		statetest.Must(t, l.c.Get(t.Context(), client.ObjectKey{Name: "n1"}, &n))
 		return len(n.Spec.Taints) == 0 && !n.Spec.Unschedulable
 	})
 }
@@ -199,27 +152,27 @@ func TestABudgetThatAllowsNothing(t *testing.T) {
 	l.node("n2")
 	none := intstr.FromInt32(0)
 	budget := &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "never"}, Spec: policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &none, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}}}
-	must(t, l.c.Create(t.Context(), budget))
+	statetest.Must(t, l.c.Create(t.Context(), budget))
 	rc := &corev1.ReplicationController{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Spec: corev1.ReplicationControllerSpec{Replicas: new(int32(1)), Selector: map[string]string{"app": "web"}, Template: &corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "busybox"}}}}}}
-	must(t, l.c.Create(t.Context(), rc))
+	statetest.Must(t, l.c.Create(t.Context(), rc))
 	web := l.pod("web", "n1", func(p *corev1.Pod) {
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ReplicationController", Name: "web", UID: rc.UID, Controller: new(true)}}
 	})
 	config := l.config("n1", v1alpha1.NodeConfigSpec{Drain: true})
-	eventually(t, "the config names the pod and the budget", func() bool {
-		must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
+	statetest.Eventually(t, "the config names the pod and the budget", func() bool {
+		statetest.Must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
 		d := meta.FindStatusCondition(config.Status.Conditions, v1alpha1.NodeConfigDrained)
 		return d != nil && d.Status == metav1.ConditionFalse && d.Message == "1 left: shop/web is kept by PodDisruptionBudget never: 1 of its pods are healthy, and 1 have to be"
 	})
 	if s := l.state(web); s != "" {
 		t.Fatalf("the pod is %s", s)
 	}
-	must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
+	statetest.Must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
 	config.Spec = v1alpha1.NodeConfigSpec{Gone: true}
-	must(t, l.c.Update(t.Context(), config))
-	eventually(t, "a node that is gone is not asked", func() bool {
-		l.clock.move(15 * time.Second)
+	statetest.Must(t, l.c.Update(t.Context(), config))
+	statetest.Eventually(t, "a node that is gone is not asked", func() bool {
+		l.clock.Move(15 * time.Second)
 		l.beat("n2")
 		l.wake("n1")
 		return l.state(web) == "gone"
@@ -233,14 +186,14 @@ func TestADrainHonoursBudgets(t *testing.T) {
 	l.node("n1")
 	two := intstr.FromInt32(2)
 	budget := &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Spec: policyv1.PodDisruptionBudgetSpec{MinAvailable: &two, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}}}
-	must(t, l.c.Create(t.Context(), budget))
+	statetest.Must(t, l.c.Create(t.Context(), budget))
 	pods := []*corev1.Pod{l.pod("a", "n1"), l.pod("b", "n1"), l.pod("c", "n1")}
 	daemon := l.pod("daemon", "n1", func(p *corev1.Pod) {
 		p.Labels = nil
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "DaemonSet", Name: "d", UID: "u", Controller: new(true)}}
 	})
-	eventually(t, "the budget is counted", func() bool {
-		must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(budget), budget))
+	statetest.Eventually(t, "the budget is counted", func() bool {
+		statetest.Must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(budget), budget))
 		return budget.Status.DisruptionsAllowed == 1 && budget.Status.CurrentHealthy == 3
 	})
 	leaving := func() (n int) {
@@ -253,13 +206,13 @@ func TestADrainHonoursBudgets(t *testing.T) {
 	}
 	config := l.config("n1", v1alpha1.NodeConfigSpec{Drain: true})
 	drained := func() metav1.Condition {
-		must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
+		statetest.Must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
 		if c := meta.FindStatusCondition(config.Status.Conditions, v1alpha1.NodeConfigDrained); c != nil {
 			return *c
 		}
 		return metav1.Condition{}
 	}
-	eventually(t, "one leaves, and the config says what keeps the others", func() bool {
+	statetest.Eventually(t, "one leaves, and the config says what keeps the others", func() bool {
 		return leaving() == 1 && drained().Message != "" && drained().Reason == "Draining"
 	})
 	// A replacement elsewhere lets the next one go, and so on.
@@ -268,13 +221,13 @@ func TestADrainHonoursBudgets(t *testing.T) {
 			t.Fatalf("%d have left with %d replacements", n, i)
 		}
 		l.pod(fmt.Sprintf("new%d", i), "n2")
-		eventually(t, "one more leaves", func() bool { return leaving() == i+2 })
+		statetest.Eventually(t, "one more leaves", func() bool { return leaving() == i+2 })
 	}
 	for _, p := range pods {
 		var none int64
-		must(t, client.IgnoreNotFound(l.c.Delete(t.Context(), p, &client.DeleteOptions{GracePeriodSeconds: &none})))
+		statetest.Must(t, client.IgnoreNotFound(l.c.Delete(t.Context(), p, &client.DeleteOptions{GracePeriodSeconds: &none})))
 	}
-	eventually(t, "it is drained", func() bool { return drained().Status == metav1.ConditionTrue })
+	statetest.Eventually(t, "it is drained", func() bool { return drained().Status == metav1.ConditionTrue })
 	if l.state(daemon) != "" {
 		t.Error("pods of DaemonSets stay")
 	}
@@ -286,25 +239,25 @@ func TestANodeGetsWhatGitWantsOfIt(t *testing.T) {
 	l := start(t)
 	config := l.config("n1", v1alpha1.NodeConfigSpec{Labels: map[string]string{"zone": "a"}, Unschedulable: true, Taints: []corev1.Taint{{Key: "only", Value: "db", Effect: corev1.TaintEffectNoSchedule}}})
 	reason := func() string {
-		must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
+		statetest.Must(t, l.c.Get(t.Context(), client.ObjectKeyFromObject(config), config))
 		if c := meta.FindStatusCondition(config.Status.Conditions, v1alpha1.NodeConfigReady); c != nil {
 			return c.Reason
 		}
 		return ""
 	}
-	eventually(t, "it says that there is no such node", func() bool { return reason() == "NoSuchNode" })
+	statetest.Eventually(t, "it says that there is no such node", func() bool { return reason() == "NoSuchNode" })
 	l.node("n1")
 	get := func() *corev1.Node {
 		var n corev1.Node
-		must(t, l.c.Get(t.Context(), client.ObjectKey{Name: "n1"}, &n))
+		statetest.Must(t, l.c.Get(t.Context(), client.ObjectKey{Name: "n1"}, &n))
 		return &n
 	}
-	eventually(t, "the node has it", func() bool {
+	statetest.Eventually(t, "the node has it", func() bool {
 		n := get()
 		return n.Labels["zone"] == "a" && n.Spec.Unschedulable && len(n.Spec.Taints) == 1 && reason() == "Applied"
 	})
-	must(t, l.c.Delete(t.Context(), config))
-	eventually(t, "the node has it no more", func() bool {
+	statetest.Must(t, l.c.Delete(t.Context(), config))
+	statetest.Eventually(t, "the node has it no more", func() bool {
 		n := get()
 		return n.Labels["zone"] == "" && !n.Spec.Unschedulable && len(n.Spec.Taints) == 0 && n.Annotations[node.GivenLabels] == ""
 	})

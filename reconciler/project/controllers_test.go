@@ -1,11 +1,8 @@
 package project_test
 
 import (
-	"context"
-	"log/slog"
 	"sync"
 	"testing"
-	"time"
 
 	projectv1 "github.com/openshift/api/project/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -18,7 +15,6 @@ import (
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/reconciler/project"
 	"slipway.dev/slipway/state"
-	"slipway.dev/slipway/state/loop"
 	"slipway.dev/slipway/state/statetest"
 )
 
@@ -45,30 +41,7 @@ func (e *events) has(reason string) bool {
 // run runs the controllers until the returned function is called, or the test ends.
 func run(t *testing.T, c *state.Client, ev *events) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		loop.Run(ctx, c, slog.New(slog.DiscardHandler), project.Controllers(project.Deps{Client: c, Events: ev})...)
-	})
-	stop = func() { cancel(); wg.Wait() }
-	t.Cleanup(stop)
-	return stop
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 30 s", what)
-		}
-	}
+	return statetest.Run(t, c, project.Controllers(project.Deps{Client: c, Events: ev})...)
 }
 
 func shop() *projectv1.Project {
@@ -98,40 +71,40 @@ func TestProjectIsFurnishedAndEmptied(t *testing.T) {
 	c, ctx, ev := statetest.New(t), t.Context(), &events{}
 	run(t, c, ev)
 	p := shop()
-	must(t, c.Create(ctx, p))
-	eventually(t, "the project is active", func() bool {
-		must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p))
+	statetest.Must(t, c.Create(ctx, p))
+	statetest.Eventually(t, "the project is active", func() bool {
+		statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p))
 		return p.Status.Phase == corev1.NamespaceActive
 	})
 	if p.Annotations[api.NetIDAnnotation] != "10" || p.Annotations[api.UIDRangeAnnotation] == "" || len(p.Finalizers) != 1 {
 		t.Errorf("got %v, %v", p.Annotations, p.Finalizers)
 	}
 	for _, name := range []string{"builder", "default", "deployer"} {
-		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &corev1.ServiceAccount{}))
+		statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &corev1.ServiceAccount{}))
 	}
 	for _, name := range []string{"slipway:applications", "system:deployers", "system:image-builders", "system:image-pullers", "admin"} {
-		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &rbacv1.RoleBinding{}))
+		statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &rbacv1.RoleBinding{}))
 	}
 	lost := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: "shop"}}
-	must(t, c.Delete(ctx, lost))
-	eventually(t, "a service account that was deleted comes back", func() bool {
+	statetest.Must(t, c.Delete(ctx, lost))
+	statetest.Eventually(t, "a service account that was deleted comes back", func() bool {
 		return c.Get(ctx, client.ObjectKeyFromObject(lost), &corev1.ServiceAccount{}) == nil
 	})
 
 	held := configMap("held")
 	held.Finalizers = []string{"example.com/hold"}
-	must(t, c.Create(ctx, held))
-	must(t, c.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "shop"}}))
-	must(t, c.Delete(ctx, p))
-	eventually(t, "the secret goes", gone(t, c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "shop"}}))
-	must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p))
+	statetest.Must(t, c.Create(ctx, held))
+	statetest.Must(t, c.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "shop"}}))
+	statetest.Must(t, c.Delete(ctx, p))
+	statetest.Eventually(t, "the secret goes", gone(t, c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "shop"}}))
+	statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p))
 	if p.Status.Phase != corev1.NamespaceTerminating {
 		t.Errorf("phase %s", p.Status.Phase)
 	}
-	must(t, c.Get(ctx, client.ObjectKeyFromObject(held), held))
+	statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(held), held))
 	held.Finalizers = nil
-	must(t, c.Update(ctx, held))
-	eventually(t, "the project goes with the last of its content", gone(t, c, p))
+	statetest.Must(t, c.Update(ctx, held))
+	statetest.Eventually(t, "the project goes with the last of its content", gone(t, c, p))
 }
 
 func TestContentWithoutProjectIsReported(t *testing.T) {
@@ -139,9 +112,9 @@ func TestContentWithoutProjectIsReported(t *testing.T) {
 	c, ctx, ev := statetest.New(t), t.Context(), &events{}
 	run(t, c, ev)
 	cm := configMap("lonely")
-	must(t, c.Create(ctx, cm))
-	eventually(t, "it is reported", func() bool { return ev.has("ProjectMissing") })
-	must(t, c.Get(ctx, client.ObjectKeyFromObject(cm), cm))
+	statetest.Must(t, c.Create(ctx, cm))
+	statetest.Eventually(t, "it is reported", func() bool { return ev.has("ProjectMissing") })
+	statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(cm), cm))
 }
 
 func TestOwnedObjectsGoWithTheirOwners(t *testing.T) {
@@ -149,29 +122,29 @@ func TestOwnedObjectsGoWithTheirOwners(t *testing.T) {
 	c, ctx := statetest.New(t), t.Context()
 	stop := run(t, c, &events{})
 	root, other := configMap("root"), configMap("other")
-	must(t, c.Create(ctx, root))
-	must(t, c.Create(ctx, other))
+	statetest.Must(t, c.Create(ctx, root))
+	statetest.Must(t, c.Create(ctx, other))
 	child, both := configMap("child", root), configMap("both", root, other)
-	must(t, c.Create(ctx, child))
-	must(t, c.Create(ctx, both))
+	statetest.Must(t, c.Create(ctx, child))
+	statetest.Must(t, c.Create(ctx, both))
 	grandchild := configMap("grandchild", child)
-	must(t, c.Create(ctx, grandchild))
+	statetest.Must(t, c.Create(ctx, grandchild))
 	foreign := configMap("foreign")
 	foreign.OwnerReferences = []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Widget", Name: "w", UID: "1"}}
-	must(t, c.Create(ctx, foreign))
+	statetest.Must(t, c.Create(ctx, foreign))
 	stranger := configMap("stranger", &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "other", UID: types.UID("of an earlier namesake")}})
-	must(t, c.Create(ctx, stranger))
+	statetest.Must(t, c.Create(ctx, stranger))
 
-	eventually(t, "what names an earlier namesake goes", gone(t, c, stranger))
-	must(t, c.Delete(ctx, root))
-	eventually(t, "the child goes", gone(t, c, child))
-	eventually(t, "the grandchild goes", gone(t, c, grandchild))
+	statetest.Eventually(t, "what names an earlier namesake goes", gone(t, c, stranger))
+	statetest.Must(t, c.Delete(ctx, root))
+	statetest.Eventually(t, "the child goes", gone(t, c, child))
+	statetest.Eventually(t, "the grandchild goes", gone(t, c, grandchild))
 
 	stop() // what happens while nobody looks is made up for
-	must(t, c.Delete(ctx, other))
-	must(t, c.Create(ctx, configMap("other")))
-	must(t, c.Get(ctx, client.ObjectKeyFromObject(both), both))
+	statetest.Must(t, c.Delete(ctx, other))
+	statetest.Must(t, c.Create(ctx, configMap("other")))
+	statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(both), both))
 	run(t, c, &events{})
-	eventually(t, "the one with two owners goes after both", gone(t, c, both))
-	must(t, c.Get(ctx, client.ObjectKeyFromObject(foreign), foreign))
+	statetest.Eventually(t, "the one with two owners goes after both", gone(t, c, both))
+	statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(foreign), foreign))
 }

@@ -16,18 +16,18 @@ import (
 func TestPodsThatWereReplacedAreNotKeptForEver(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
-	must(t, c.Create(ctx, shop()))
+	statetest.Must(t, c.Create(ctx, shop()))
 	template := &corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "web:1"}}}}
 	rc := &corev1.ReplicationController{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1"}, Spec: corev1.ReplicationControllerSpec{Template: template}}
-	must(t, c.Create(ctx, rc))
+	statetest.Must(t, c.Create(ctx, rc))
 	pod := func(name string, phase corev1.PodPhase, policy corev1.RestartPolicy, owned bool) {
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Spec: corev1.PodSpec{RestartPolicy: policy, Containers: template.Spec.Containers}}
 		if owned {
 			p.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(rc, corev1.SchemeGroupVersion.WithKind("ReplicationController"))}
 		}
-		must(t, c.Create(ctx, p))
+		statetest.Must(t, c.Create(ctx, p))
 		p.Status.Phase = phase
-		must(t, c.Status().Update(ctx, p))
+		statetest.Must(t, c.Status().Update(ctx, p))
 	}
 	const many = 25
 	for i := range many {
@@ -38,9 +38,9 @@ func TestPodsThatWereReplacedAreNotKeptForEver(t *testing.T) {
 	}
 	run(t, c, &events{})
 	left := map[string]bool{}
-	eventually(t, "the oldest are gone", func() bool {
+	statetest.Eventually(t, "the oldest are gone", func() bool {
 		var list corev1.PodList
-		must(t, c.List(ctx, &list, client.InNamespace("shop")))
+		statetest.Must(t, c.List(ctx, &list, client.InNamespace("shop")))
 		clear(left)
 		for _, p := range list.Items {
 			left[p.Name] = true

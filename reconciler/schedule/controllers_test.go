@@ -3,7 +3,6 @@ package schedule_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -15,29 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/reconciler/schedule"
-	"slipway.dev/slipway/state/loop"
 	"slipway.dev/slipway/state/statetest"
 )
-
-type silent struct{}
-
-func (silent) Event(client.Object, string, string, string, ...any) {}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 30 s", what)
-		}
-	}
-}
 
 func pod(name string) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}, Spec: corev1.PodSpec{Containers: []corev1.Container{
@@ -47,17 +25,12 @@ func pod(name string) *corev1.Pod {
 func TestPodsWaitForRoomAndAreBound(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
-	run, stop := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		loop.Run(run, c, slog.New(slog.DiscardHandler), schedule.Controllers(schedule.Deps{Client: c, Events: silent{}, Retry: time.Hour})...)
-	})
-	t.Cleanup(func() { stop(); wg.Wait() })
+	statetest.Run(t, c, schedule.Controllers(schedule.Deps{Client: c, Events: statetest.Silent{}, Retry: time.Hour})...)
 
-	must(t, c.Create(ctx, pod("one")))
+	statetest.Must(t, c.Create(ctx, pod("one")))
 	get := func(name string) *corev1.Pod {
 		p := &corev1.Pod{}
-		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, p))
+		statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, p))
 		return p
 	}
 	unschedulable := func(name string) bool {
@@ -68,21 +41,21 @@ func TestPodsWaitForRoomAndAreBound(t *testing.T) {
 		}
 		return false
 	}
-	eventually(t, "the pod says that it fits nowhere", func() bool { return unschedulable("one") })
+	statetest.Eventually(t, "the pod says that it fits nowhere", func() bool { return unschedulable("one") })
 
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
-	must(t, c.Create(ctx, n))
+	statetest.Must(t, c.Create(ctx, n))
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	n.Status.Allocatable = corev1.ResourceList{"cpu": resource.MustParse("1")}
-	must(t, c.Status().Update(ctx, n))
-	eventually(t, "a node that comes wakes the pod", func() bool { return get("one").Spec.NodeName == "n1" })
+	statetest.Must(t, c.Status().Update(ctx, n))
+	statetest.Eventually(t, "a node that comes wakes the pod", func() bool { return get("one").Spec.NodeName == "n1" })
 
-	must(t, c.Create(ctx, pod("two")))
-	eventually(t, "the node is full", func() bool { return unschedulable("two") })
+	statetest.Must(t, c.Create(ctx, pod("two")))
+	statetest.Eventually(t, "the node is full", func() bool { return unschedulable("two") })
 	done := get("one")
 	done.Status.Phase = corev1.PodSucceeded
-	must(t, c.Status().Update(ctx, done))
-	eventually(t, "a pod that ends makes room", func() bool { return get("two").Spec.NodeName == "n1" })
+	statetest.Must(t, c.Status().Update(ctx, done))
+	statetest.Eventually(t, "a pod that ends makes room", func() bool { return get("two").Spec.NodeName == "n1" })
 }
 
 // TestAPortOfTheNodeIsOnePods: PodFitsPorts keeps pods that want the same one apart, and says so.
@@ -90,22 +63,22 @@ func TestAPortOfTheNodeIsOnePods(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
 	readyNode(t, c, "n1", "9")
-	run(t, c, silent{})
+	run(t, c, statetest.Silent{})
 	want := func(name string, port corev1.ContainerPort) *corev1.Pod {
 		p := pod(name)
 		port.ContainerPort = 8080
 		p.Spec.Containers[0].Ports = []corev1.ContainerPort{port}
-		must(t, c.Create(ctx, p))
+		statetest.Must(t, c.Create(ctx, p))
 		return p
 	}
 	on := func(p *corev1.Pod) string {
-		must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p))
+		statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p))
 		return p.Spec.NodeName
 	}
 	first := want("first", corev1.ContainerPort{HostPort: 80, HostIP: "192.0.2.1"})
-	eventually(t, "the first is bound", func() bool { return on(first) == "n1" })
+	statetest.Eventually(t, "the first is bound", func() bool { return on(first) == "n1" })
 	second := want("second", corev1.ContainerPort{HostPort: 80})
-	eventually(t, "the second is told why not", func() bool {
+	statetest.Eventually(t, "the second is told why not", func() bool {
 		return on(second) == "" && len(second.Status.Conditions) == 1 &&
 			second.Status.Conditions[0].Message == "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."
 	})
@@ -113,17 +86,17 @@ func TestAPortOfTheNodeIsOnePods(t *testing.T) {
 		"another-protocol": {HostPort: 80, Protocol: corev1.ProtocolUDP}, "another-port": {HostPort: 81}, "another-address": {HostPort: 80, HostIP: "192.0.2.2"},
 	} {
 		p := want(name, port)
-		eventually(t, name, func() bool { return on(p) == "n1" })
+		statetest.Eventually(t, name, func() bool { return on(p) == "n1" })
 	}
 	// It goes on waiting while one of those that have the port is there.
-	must(t, c.Delete(ctx, first, client.GracePeriodSeconds(0)))
+	statetest.Must(t, c.Delete(ctx, first, client.GracePeriodSeconds(0)))
 	var other corev1.Pod
-	must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "another-address"}, &other))
+	statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "another-address"}, &other))
 	if on(second) != "" {
 		t.Error("it shares its port")
 	}
-	must(t, c.Delete(ctx, &other, client.GracePeriodSeconds(0)))
-	eventually(t, "a port that is free again wakes who waits", func() bool { return on(second) == "n1" })
+	statetest.Must(t, c.Delete(ctx, &other, client.GracePeriodSeconds(0)))
+	statetest.Eventually(t, "a port that is free again wakes who waits", func() bool { return on(second) == "n1" })
 }
 
 // live is live state.
@@ -134,12 +107,7 @@ type live interface {
 
 func run(t *testing.T, c live, events schedule.Recorder) {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		loop.Run(ctx, c, slog.New(slog.DiscardHandler), schedule.Controllers(schedule.Deps{Client: c, Events: events, Retry: time.Hour})...)
-	})
-	t.Cleanup(func() { stop(); wg.Wait() })
+	statetest.Run(t, c, schedule.Controllers(schedule.Deps{Client: c, Events: events, Retry: time.Hour})...)
 }
 
 func readyNode(t *testing.T, c client.Client, name, cpu string) *corev1.Node {
@@ -147,7 +115,7 @@ func readyNode(t *testing.T, c client.Client, name, cpu string) *corev1.Node {
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	n.Status.Allocatable = corev1.ResourceList{"cpu": resource.MustParse(cpu)}
-	must(t, c.Create(t.Context(), n))
+	statetest.Must(t, c.Create(t.Context(), n))
 	return n
 }
 
@@ -156,17 +124,17 @@ func readyNode(t *testing.T, c client.Client, name, cpu string) *corev1.Node {
 func TestTheMoreImportantPodIsFirst(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
-	must(t, c.Create(ctx, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "high"}, Value: 1000}))
-	must(t, c.Create(ctx, pod("a-usual")))
+	statetest.Must(t, c.Create(ctx, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "high"}, Value: 1000}))
+	statetest.Must(t, c.Create(ctx, pod("a-usual")))
 	important := pod("b-important")
 	important.Spec.PriorityClassName = "high"
-	must(t, c.Create(ctx, important))
+	statetest.Must(t, c.Create(ctx, important))
 	readyNode(t, c, "n1", "1")
-	run(t, c, silent{})
-	eventually(t, "one of them is bound", func() bool {
+	run(t, c, statetest.Silent{})
+	statetest.Eventually(t, "one of them is bound", func() bool {
 		var a, b corev1.Pod
-		must(t, c.Get(ctx, client.ObjectKeyFromObject(important), &b))
-		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "a-usual"}, &a))
+		statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(important), &b))
+		statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "a-usual"}, &a))
 		if a.Spec.NodeName != "" {
 			t.Fatal("the less important pod took the place")
 		}
@@ -180,8 +148,8 @@ func TestWhatCouldHelpWakes(t *testing.T) {
 	c, ctx := statetest.New(t), t.Context()
 	n := readyNode(t, c, "n1", "9")
 	n.Spec.Unschedulable = true
-	must(t, c.Update(ctx, n))
-	run(t, c, silent{})
+	statetest.Must(t, c.Update(ctx, n))
+	run(t, c, statetest.Silent{})
 	change := map[string]func(*corev1.Pod){
 		"cordoned": func(*corev1.Pod) {},
 		"class":    func(p *corev1.Pod) { p.Spec.PriorityClassName = "late" },
@@ -196,14 +164,14 @@ func TestWhatCouldHelpWakes(t *testing.T) {
 	for name, f := range change {
 		p := pod(name)
 		f(p)
-		must(t, c.Create(ctx, p))
+		statetest.Must(t, c.Create(ctx, p))
 	}
 	get := func(name string) *corev1.Pod {
 		var p corev1.Pod
-		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &p))
+		statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &p))
 		return &p
 	}
-	eventually(t, "all say that they wait", func() bool {
+	statetest.Eventually(t, "all say that they wait", func() bool {
 		for name := range change {
 			if len(get(name).Status.Conditions) == 0 {
 				return false
@@ -211,27 +179,29 @@ func TestWhatCouldHelpWakes(t *testing.T) {
 		}
 		return true
 	})
-	bound := func(name string) { eventually(t, name, func() bool { return get(name).Spec.NodeName == "n1" }) }
-	must(t, c.Get(ctx, client.ObjectKeyFromObject(n), n))
+	bound := func(name string) {
+		statetest.Eventually(t, name, func() bool { return get(name).Spec.NodeName == "n1" })
+	}
+	statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(n), n))
 	n.Spec.Unschedulable = false
-	must(t, c.Update(ctx, n))
+	statetest.Must(t, c.Update(ctx, n))
 	bound("cordoned")
-	must(t, c.Create(ctx, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "late"}, Value: 1}))
+	statetest.Must(t, c.Create(ctx, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "late"}, Value: 1}))
 	bound("class")
-	must(t, c.Get(ctx, client.ObjectKeyFromObject(n), n))
+	statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(n), n))
 	n.Labels = map[string]string{"disk": "ssd"}
-	must(t, c.Update(ctx, n))
+	statetest.Must(t, c.Update(ctx, n))
 	bound("selector")
 	db := pod("db")
 	db.Labels = map[string]string{"app": "db"}
-	must(t, c.Create(ctx, db))
+	statetest.Must(t, c.Create(ctx, db))
 	bound("near")
 	pv := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "v"}, Spec: corev1.PersistentVolumeSpec{Capacity: corev1.ResourceList{"storage": resource.MustParse("1Gi")}, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/srv/v"}}}}
-	must(t, c.Create(ctx, pv))
+	statetest.Must(t, c.Create(ctx, pv))
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "data"}, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "v", AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{"storage": resource.MustParse("1Gi")}}}}
-	must(t, c.Create(ctx, claim))
+	statetest.Must(t, c.Create(ctx, claim))
 	claim.Status.Phase = corev1.ClaimBound
-	must(t, c.Status().Update(ctx, claim))
+	statetest.Must(t, c.Status().Update(ctx, claim))
 	bound("claim")
 }
 
@@ -248,11 +218,11 @@ func TestAPodIsBoundOnce(t *testing.T) {
 	run(t, c, events)
 	const pods = 60
 	for i := range pods {
-		must(t, c.Create(ctx, pod(fmt.Sprintf("p%d", i))))
+		statetest.Must(t, c.Create(ctx, pod(fmt.Sprintf("p%d", i))))
 	}
-	eventually(t, "all are bound", func() bool {
+	statetest.Eventually(t, "all are bound", func() bool {
 		var list corev1.PodList
-		must(t, c.List(ctx, &list))
+		statetest.Must(t, c.List(ctx, &list))
 		n := 0
 		for _, p := range list.Items {
 			if p.Spec.NodeName != "" {

@@ -62,7 +62,7 @@ func TestKilledSchedulersLoseAndDoubleNothing(t *testing.T) {
 	line := &shaky{live: c, r: rand.New(rand.NewPCG(1, 2))}
 	counted := func() (total int) {
 		var list corev1.PodList
-		must(t, c.List(ctx, &list))
+		statetest.Must(t, c.List(ctx, &list))
 		on := map[string]int{}
 		for _, p := range list.Items {
 			if p.Spec.NodeName != "" {
@@ -83,11 +83,11 @@ func TestKilledSchedulersLoseAndDoubleNothing(t *testing.T) {
 		defer stop()
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			loop.Run(run, line, slog.New(slog.DiscardHandler), schedule.Controllers(schedule.Deps{Client: line, Events: silent{}, Retry: time.Hour})...)
+			loop.Run(run, line, slog.New(slog.DiscardHandler), schedule.Controllers(schedule.Deps{Client: line, Events: statetest.Silent{}, Retry: time.Hour})...)
 		})
 		for range 4 {
 			if next < pods {
-				must(t, c.Create(ctx, pod(fmt.Sprintf("p%d", next))))
+				statetest.Must(t, c.Create(ctx, pod(fmt.Sprintf("p%d", next))))
 				next++
 			}
 			counted()
@@ -97,15 +97,15 @@ func TestKilledSchedulersLoseAndDoubleNothing(t *testing.T) {
 	for i := range 10 {
 		lives(time.Duration(i*7) * time.Millisecond)
 	}
-	run(t, c, silent{})
-	eventually(t, "all that there is room for is bound", func() bool { return counted() == nodes*room })
+	run(t, c, statetest.Silent{})
+	statetest.Eventually(t, "all that there is room for is bound", func() bool { return counted() == nodes*room })
 	var list corev1.PodList
-	must(t, c.List(ctx, &list))
+	statetest.Must(t, c.List(ctx, &list))
 	var none int64
 	for i := range list.Items {
 		if list.Items[i].Spec.NodeName == "n0" {
-			must(t, c.Delete(ctx, &list.Items[i], &client.DeleteOptions{GracePeriodSeconds: &none}))
+			statetest.Must(t, c.Delete(ctx, &list.Items[i], &client.DeleteOptions{GracePeriodSeconds: &none}))
 		}
 	}
-	eventually(t, "others take the room that is left", func() bool { return counted() == nodes*room })
+	statetest.Eventually(t, "others take the room that is left", func() bool { return counted() == nodes*room })
 }

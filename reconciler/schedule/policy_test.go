@@ -23,31 +23,31 @@ func TestThePolicyIsFollowed(t *testing.T) {
 	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: api.SystemProject, Name: api.SchedulerConfig}, Data: map[string]string{
 		api.SchedulerPolicyKey: `{"kind": "Policy", "apiVersion": "v1", "predicates": [{"name": "GeneralPredicates"}, {"name": "Certified", "argument": {"labelsPresence": {"labels": ["certified"], "presence": true}}}]}`,
 	}}
-	must(t, c.Create(ctx, config))
-	run(t, c, silent{})
+	statetest.Must(t, c.Create(ctx, config))
+	run(t, c, statetest.Silent{})
 	says := func(name, want string) {
 		t.Helper()
-		eventually(t, name+": "+want, func() bool {
+		statetest.Eventually(t, name+": "+want, func() bool {
 			var p corev1.Pod
-			must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &p))
+			statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &p))
 			return p.Spec.NodeName == want || len(p.Status.Conditions) > 0 && strings.Contains(p.Status.Conditions[0].Message, want)
 		})
 	}
-	must(t, c.Create(ctx, pod("one")))
+	statetest.Must(t, c.Create(ctx, pod("one")))
 	says("one", "1 node(s) didn't have the requested labels")
 	config.Data = map[string]string{api.DefaultNodeSelectorKey: "type=user"}
-	must(t, c.Update(ctx, config))
+	statetest.Must(t, c.Update(ctx, config))
 	says("one", "1 node(s) didn't match Pod's node affinity/selector")
 	var n corev1.Node
-	must(t, c.Get(ctx, client.ObjectKey{Name: "n1"}, &n))
+	statetest.Must(t, c.Get(ctx, client.ObjectKey{Name: "n1"}, &n))
 	n.Labels = map[string]string{"type": "user"}
-	must(t, c.Update(ctx, &n))
+	statetest.Must(t, c.Update(ctx, &n))
 	says("one", "n1")
 	config.Data[api.DefaultNodeSelectorKey] = "type=infra"
-	must(t, c.Update(ctx, config))
-	must(t, c.Create(ctx, pod("two")))
+	statetest.Must(t, c.Update(ctx, config))
+	statetest.Must(t, c.Create(ctx, pod("two")))
 	says("two", "1 node(s) didn't match Pod's node affinity/selector")
-	must(t, c.Create(ctx, &projectv1.Project{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{api.ProjectNodeSelector: ""}}}))
+	statetest.Must(t, c.Create(ctx, &projectv1.Project{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{api.ProjectNodeSelector: ""}}}))
 	says("two", "n1")
 }
 
@@ -66,13 +66,13 @@ func TestManyThatCanNeverFit(t *testing.T) {
 		p := pod(fmt.Sprintf("never%d", i))
 		p.Spec.NodeSelector = map[string]string{"disk": "tape"}
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ReplicationController", Name: "never", UID: "never", Controller: new(true)}}
-		must(t, c.Create(ctx, p))
+		statetest.Must(t, c.Create(ctx, p))
 	}
-	eventually(t, "all say so", func() bool { return events.count("FailedScheduling") == never })
+	statetest.Eventually(t, "all say so", func() bool { return events.count("FailedScheduling") == never })
 	for i := range 20 {
-		must(t, c.Create(ctx, pod(fmt.Sprintf("p%d", i))))
+		statetest.Must(t, c.Create(ctx, pod(fmt.Sprintf("p%d", i))))
 	}
-	eventually(t, "the others are bound", func() bool { return events.count("Scheduled") == 20 })
+	statetest.Eventually(t, "the others are bound", func() bool { return events.count("Scheduled") == 20 })
 	if n := events.count("FailedScheduling"); n != never {
 		t.Errorf("%d events for %d pods", n, never)
 	}

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -47,29 +46,8 @@ func (e *events) has(reason string) bool {
 // run runs n servers side by side until the test ends.
 func run(t *testing.T, c *state.Client, ev *events, network string, n int) {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
 	for range n {
-		wg.Go(func() {
-			loop.Run(ctx, c, slog.New(slog.NewTextHandler(t.Output(), nil)), service.Controllers(service.Deps{Client: c, Events: ev, Network: netip.MustParsePrefix(network)})...)
-		})
-	}
-	t.Cleanup(func() { stop(); wg.Wait() })
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 30 s", what)
-		}
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+		statetest.Run(t, c, service.Controllers(service.Deps{Client: c, Events: ev, Network: netip.MustParsePrefix(network)})...)
 	}
 }
 
@@ -88,12 +66,12 @@ func TestServersSideBySideNeverShareAnAddress(t *testing.T) {
 	run(t, c, &events{}, "10.77.0.0/27", 3)
 	const n = 28
 	for i := range n {
-		must(t, c.Create(ctx, svc(fmt.Sprintf("s%d", i), "")))
+		statetest.Must(t, c.Create(ctx, svc(fmt.Sprintf("s%d", i), "")))
 	}
-	must(t, c.Create(ctx, svc("headless", corev1.ClusterIPNone)))
-	eventually(t, "every service has an address of its own", func() bool {
+	statetest.Must(t, c.Create(ctx, svc("headless", corev1.ClusterIPNone)))
+	statetest.Eventually(t, "every service has an address of its own", func() bool {
 		var list corev1.ServiceList
-		must(t, c.List(ctx, &list))
+		statetest.Must(t, c.List(ctx, &list))
 		seen := map[string]bool{} // addresses that are known to be one service's alone
 		for _, s := range list.Items {
 			if s.Spec.ClusterIP != "" && s.Annotations["slipway.dev/cluster-ip"] == s.Spec.ClusterIP {
@@ -124,7 +102,7 @@ func TestNoServiceIsListedToGiveAnotherItsAddress(t *testing.T) {
 	counted := &counting{Client: c}
 	const n = 50
 	for i := range n {
-		must(t, c.Create(ctx, svc(fmt.Sprintf("s%d", i), "")))
+		statetest.Must(t, c.Create(ctx, svc(fmt.Sprintf("s%d", i), "")))
 	}
 	loopCtx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -132,9 +110,9 @@ func TestNoServiceIsListedToGiveAnotherItsAddress(t *testing.T) {
 		loop.Run(loopCtx, c, slog.New(slog.NewTextHandler(t.Output(), nil)), service.Controllers(service.Deps{Client: counted, Events: &events{}, Network: netip.MustParsePrefix("10.81.0.0/24")})...)
 	})
 	t.Cleanup(func() { stop(); wg.Wait() })
-	eventually(t, "every service has an address", func() bool {
+	statetest.Eventually(t, "every service has an address", func() bool {
 		var list corev1.ServiceList
-		must(t, c.List(ctx, &list))
+		statetest.Must(t, c.List(ctx, &list))
 		done := 0
 		for _, s := range list.Items {
 			if s.Spec.ClusterIP != "" && s.Annotations["slipway.dev/cluster-ip"] == s.Spec.ClusterIP {
@@ -151,28 +129,28 @@ func TestNoServiceIsListedToGiveAnotherItsAddress(t *testing.T) {
 func TestAskedAddressesAreRespectedButNotTakenFromOthers(t *testing.T) {
 	t.Parallel()
 	c, ctx, ev := statetest.New(t), t.Context(), &events{}
-	must(t, c.Create(ctx, svc("a", "10.78.0.5")))
-	must(t, c.Create(ctx, svc("b", "10.78.0.5")))
-	must(t, c.Create(ctx, svc("far", "10.1.2.3")))
+	statetest.Must(t, c.Create(ctx, svc("a", "10.78.0.5")))
+	statetest.Must(t, c.Create(ctx, svc("b", "10.78.0.5")))
+	statetest.Must(t, c.Create(ctx, svc("far", "10.1.2.3")))
 	run(t, c, ev, "10.78.0.0/24", 1)
-	eventually(t, "the younger one gets another", func() bool {
+	statetest.Eventually(t, "the younger one gets another", func() bool {
 		var b corev1.Service
-		must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "b"}, &b))
+		statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "b"}, &b))
 		return b.Spec.ClusterIP != "" && b.Spec.ClusterIP != "10.78.0.5"
 	})
 	var a corev1.Service
-	must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "a"}, &a))
+	statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "a"}, &a))
 	if a.Spec.ClusterIP != "10.78.0.5" {
 		t.Errorf("the older one has %s now", a.Spec.ClusterIP)
 	}
-	eventually(t, "both mistakes are reported", func() bool { return ev.has("AddressInUse") && ev.has("AddressOutOfRange") })
+	statetest.Eventually(t, "both mistakes are reported", func() bool { return ev.has("AddressInUse") && ev.has("AddressOutOfRange") })
 }
 
 func TestEndpointsFollowPods(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
 	run(t, c, &events{}, "10.79.0.0/24", 1)
-	must(t, c.Create(ctx, svc("web", "")))
+	statetest.Must(t, c.Create(ctx, svc("web", "")))
 	key := client.ObjectKey{Namespace: "shop", Name: "web"}
 	ready := func() (n int) {
 		var ep corev1.Endpoints
@@ -186,20 +164,20 @@ func TestEndpointsFollowPods(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "empty endpoints", func() bool { return ready() == 0 })
+	statetest.Eventually(t, "empty endpoints", func() bool { return ready() == 0 })
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "web-1", Namespace: "shop", Labels: map[string]string{"app": "web"}},
 		Spec:       corev1.PodSpec{NodeName: "n1", Containers: []corev1.Container{{Name: "c", Image: "busybox"}}},
 	}
-	must(t, c.Create(ctx, p))
+	statetest.Must(t, c.Create(ctx, p))
 	p.Status = corev1.PodStatus{PodIP: "10.128.0.2", Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
-	must(t, c.Status().Update(ctx, p))
-	eventually(t, "the ready pod", func() bool { return ready() == 1 })
-	must(t, c.Delete(ctx, p))
-	eventually(t, "the deleting pod leaves", func() bool { return ready() == 0 })
-	must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p)) // its node has not let it go yet
-	must(t, c.Delete(ctx, svc("web", "")))
-	eventually(t, "the endpoints go with their service", func() bool { return ready() == -1 })
+	statetest.Must(t, c.Status().Update(ctx, p))
+	statetest.Eventually(t, "the ready pod", func() bool { return ready() == 1 })
+	statetest.Must(t, c.Delete(ctx, p))
+	statetest.Eventually(t, "the deleting pod leaves", func() bool { return ready() == 0 })
+	statetest.Must(t, c.Get(ctx, client.ObjectKeyFromObject(p), p)) // its node has not let it go yet
+	statetest.Must(t, c.Delete(ctx, svc("web", "")))
+	statetest.Eventually(t, "the endpoints go with their service", func() bool { return ready() == -1 })
 }
 
 func TestEndpointsWithoutSelectorStay(t *testing.T) {
@@ -208,16 +186,16 @@ func TestEndpointsWithoutSelectorStay(t *testing.T) {
 	run(t, c, &events{}, "10.80.0.0/24", 1)
 	s := svc("db", "")
 	s.Spec.Selector = nil
-	must(t, c.Create(ctx, s))
-	must(t, c.Create(ctx, &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: "shop"}, Subsets: []corev1.EndpointSubset{
+	statetest.Must(t, c.Create(ctx, s))
+	statetest.Must(t, c.Create(ctx, &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: "shop"}, Subsets: []corev1.EndpointSubset{
 		{Addresses: []corev1.EndpointAddress{{IP: "192.0.2.7"}}, Ports: []corev1.EndpointPort{{Port: 5432, Protocol: corev1.ProtocolTCP}}}}}))
-	must(t, c.Create(ctx, svc("mark", "")))
-	eventually(t, "both services were looked at", func() bool {
+	statetest.Must(t, c.Create(ctx, svc("mark", "")))
+	statetest.Eventually(t, "both services were looked at", func() bool {
 		var ep corev1.Endpoints
 		return c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "mark"}, &ep) == nil
 	})
 	var ep corev1.Endpoints
-	must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "db"}, &ep))
+	statetest.Must(t, c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "db"}, &ep))
 	if len(ep.Subsets) != 1 || ep.Subsets[0].Addresses[0].IP != "192.0.2.7" {
 		t.Errorf("got %+v", ep.Subsets)
 	}

@@ -1,11 +1,8 @@
 package service_test
 
 import (
-	"context"
-	"log/slog"
 	"net/netip"
 	"strconv"
-	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,24 +12,18 @@ import (
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/reconciler/service"
 	"slipway.dev/slipway/state"
-	"slipway.dev/slipway/state/loop"
 	"slipway.dev/slipway/state/statetest"
 )
 
 func start(t *testing.T, c *state.Client, d service.Deps) {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		loop.Run(ctx, c, slog.New(slog.NewTextHandler(t.Output(), nil)), service.Controllers(d)...)
-	})
-	t.Cleanup(func() { stop(); wg.Wait() })
+	statetest.Run(t, c, service.Controllers(d)...)
 }
 
 func read(t *testing.T, c client.Client, name string) *corev1.Service {
 	t.Helper()
 	var s corev1.Service
-	must(t, c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &s))
+	statetest.Must(t, c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &s))
 	return &s
 }
 
@@ -51,15 +42,15 @@ func TestNodePorts(t *testing.T) {
 	c, ctx, ev := statetest.New(t), t.Context(), &events{}
 	first := nodePorts("first", 30080, 0)
 	first.Spec.Ports = append(first.Spec.Ports, corev1.ServicePort{Name: "udp", Port: 81, Protocol: corev1.ProtocolUDP})
-	must(t, c.Create(ctx, first))
-	must(t, c.Create(ctx, nodePorts("second", 30080)))
+	statetest.Must(t, c.Create(ctx, first))
+	statetest.Must(t, c.Create(ctx, nodePorts("second", 30080)))
 	start(t, c, service.Deps{Client: c, Events: ev, Network: netip.MustParsePrefix("10.82.0.0/24")})
 	noted := func(name string) bool {
 		s := read(t, c, name)
 		return s.Annotations[api.NodePortsAnnotation] != "" && s.Spec.Ports[0].NodePort != 0
 	}
-	eventually(t, "both have node ports", func() bool { return noted("first") && noted("second") })
-	eventually(t, "the younger one has another", func() bool { return read(t, c, "second").Spec.Ports[0].NodePort != 30080 })
+	statetest.Eventually(t, "both have node ports", func() bool { return noted("first") && noted("second") })
+	statetest.Eventually(t, "the younger one has another", func() bool { return read(t, c, "second").Spec.Ports[0].NodePort != 30080 })
 	one := read(t, c, "first")
 	drawn := one.Spec.Ports[1].NodePort
 	if one.Spec.Ports[0].NodePort != 30080 || drawn < 30000 || drawn > 32767 || drawn == 30080 {
@@ -75,8 +66,8 @@ func TestNodePorts(t *testing.T) {
 		t.Error("the conflict is not reported")
 	}
 	one.Spec.Type = corev1.ServiceTypeClusterIP
-	must(t, c.Update(ctx, one))
-	eventually(t, "a service of another type has no node ports", func() bool {
+	statetest.Must(t, c.Update(ctx, one))
+	statetest.Eventually(t, "a service of another type has no node ports", func() bool {
 		s := read(t, c, "first")
 		return s.Annotations[api.NodePortsAnnotation] == "" && s.Spec.Ports[0].NodePort == 0
 	})
@@ -92,16 +83,16 @@ func TestAPortThatLeavesGitLeaves(t *testing.T) {
 		u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Service",
 			"metadata": map[string]any{"name": "web", "namespace": "shop"},
 			"spec":     map[string]any{"type": "NodePort", "selector": map[string]any{"app": "web"}, "ports": ports}}}
-		must(t, c.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner("git"), client.ForceOwnership))
+		statetest.Must(t, c.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner("git"), client.ForceOwnership))
 	}
 	port := func(name string, n int64) any {
 		return map[string]any{"name": name, "port": n, "targetPort": n, "protocol": "TCP"}
 	}
 	apply(port("a", 80), port("b", 81))
-	eventually(t, "both ports are noted", func() bool { return len(read(t, c, "web").Annotations[api.NodePortsAnnotation]) == len("30000,30001") })
+	statetest.Eventually(t, "both ports are noted", func() bool { return len(read(t, c, "web").Annotations[api.NodePortsAnnotation]) == len("30000,30001") })
 	kept := read(t, c, "web").Spec.Ports[0].NodePort
 	apply(port("a", 80))
-	eventually(t, "one port is noted", func() bool { return len(read(t, c, "web").Annotations[api.NodePortsAnnotation]) == len("30000") })
+	statetest.Eventually(t, "one port is noted", func() bool { return len(read(t, c, "web").Annotations[api.NodePortsAnnotation]) == len("30000") })
 	if s := read(t, c, "web"); len(s.Spec.Ports) != 1 || s.Spec.Ports[0].NodePort != kept {
 		t.Errorf("got %+v, want the port that stayed at %d", s.Spec.Ports, kept)
 	}
@@ -111,27 +102,27 @@ func TestOuterAddresses(t *testing.T) {
 	t.Parallel()
 	c, ctx, ev := statetest.New(t), t.Context(), &events{}
 	ranges, err := service.ParseRanges([]string{"192.0.2.0/24", "!192.0.2.128/25"})
-	must(t, err)
+	statetest.Must(t, err)
 	if _, err := service.ParseRanges([]string{"192.0.2.0"}); err == nil {
 		t.Error("an address was taken for a network")
 	}
 	out := svc("out", "")
 	out.Spec.ExternalIPs = []string{"192.0.2.1", "192.0.2.200", "198.51.100.1"}
-	must(t, c.Create(ctx, out))
+	statetest.Must(t, c.Create(ctx, out))
 	lb := svc("lb", "")
 	lb.Spec.Type = corev1.ServiceTypeLoadBalancer
-	must(t, c.Create(ctx, lb))
+	statetest.Must(t, c.Create(ctx, lb))
 	start(t, c, service.Deps{Client: c, Events: ev, Network: netip.MustParsePrefix("10.84.0.0/24"), External: ranges, Ingress: netip.MustParsePrefix("203.0.113.0/29")})
-	eventually(t, "what is allowed is noted", func() bool { return read(t, c, "out").Annotations[api.ExternalIPsAnnotation] == "192.0.2.1" })
-	eventually(t, "what is not is reported", func() bool { return ev.has("ExternalIPNotAllowed") })
-	eventually(t, "the load balancer has its address", func() bool {
+	statetest.Eventually(t, "what is allowed is noted", func() bool { return read(t, c, "out").Annotations[api.ExternalIPsAnnotation] == "192.0.2.1" })
+	statetest.Eventually(t, "what is not is reported", func() bool { return ev.has("ExternalIPNotAllowed") })
+	statetest.Eventually(t, "the load balancer has its address", func() bool {
 		s := read(t, c, "lb")
 		return len(s.Status.LoadBalancer.Ingress) == 1 && s.Annotations[api.ExternalIPsAnnotation] == s.Status.LoadBalancer.Ingress[0].IP && s.Spec.Ports[0].NodePort != 0
 	})
 	s := read(t, c, "lb")
 	s.Spec.Type = corev1.ServiceTypeClusterIP
-	must(t, c.Update(ctx, s))
-	eventually(t, "the address goes with the type", func() bool {
+	statetest.Must(t, c.Update(ctx, s))
+	statetest.Eventually(t, "the address goes with the type", func() bool {
 		s := read(t, c, "lb")
 		return len(s.Status.LoadBalancer.Ingress) == 0 && s.Annotations[api.ExternalIPsAnnotation] == ""
 	})
@@ -142,9 +133,9 @@ func TestALoadBalancerWithoutANetworkWaits(t *testing.T) {
 	c := statetest.New(t)
 	lb := svc("lb", "")
 	lb.Spec.Type = corev1.ServiceTypeLoadBalancer
-	must(t, c.Create(t.Context(), lb))
+	statetest.Must(t, c.Create(t.Context(), lb))
 	start(t, c, service.Deps{Client: c, Events: &events{}, Network: netip.MustParsePrefix("10.85.0.0/24")})
-	eventually(t, "its node port", func() bool { return read(t, c, "lb").Annotations[api.NodePortsAnnotation] != "" })
+	statetest.Eventually(t, "its node port", func() bool { return read(t, c, "lb").Annotations[api.NodePortsAnnotation] != "" })
 	if s := read(t, c, "lb"); len(s.Status.LoadBalancer.Ingress) != 0 {
 		t.Errorf("it got %+v from nowhere", s.Status.LoadBalancer)
 	}

@@ -1,12 +1,7 @@
 package storage_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
-	"math/rand"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,38 +14,12 @@ import (
 	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/reconciler/storage"
 	"slipway.dev/slipway/state"
-	"slipway.dev/slipway/state/loop"
 	"slipway.dev/slipway/state/statetest"
 )
 
-type silent struct{}
-
-func (silent) Event(client.Object, string, string, string, ...any) {}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 30 s", what)
-		}
-	}
-}
-
 func start(t *testing.T, c *state.Client, over client.Client) {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		loop.Run(ctx, c, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), storage.Controllers(storage.Deps{Client: over, Events: silent{}})...)
-	})
-	t.Cleanup(func() { stop(); wg.Wait() })
+	statetest.Run(t, c, storage.Controllers(storage.Deps{Client: over, Events: statetest.Silent{}})...)
 }
 
 func newVolume(name, capacity string, policy corev1.PersistentVolumeReclaimPolicy) *corev1.PersistentVolume {
@@ -70,53 +39,15 @@ func newClaim(name, request string) *corev1.PersistentVolumeClaim {
 func claimNamed(t *testing.T, c client.Client, name string) *corev1.PersistentVolumeClaim {
 	t.Helper()
 	var claim corev1.PersistentVolumeClaim
-	must(t, c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &claim))
+	statetest.Must(t, c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, &claim))
 	return &claim
 }
 
 func volumeNamed(t *testing.T, c client.Client, name string) *corev1.PersistentVolume {
 	t.Helper()
 	var v corev1.PersistentVolume
-	must(t, c.Get(t.Context(), client.ObjectKey{Name: name}, &v))
+	statetest.Must(t, c.Get(t.Context(), client.ObjectKey{Name: name}, &v))
 	return &v
-}
-
-// flaky fails before or after every third write, as if the process died there.
-type flaky struct {
-	client.Client
-	mu  sync.Mutex
-	rnd *rand.Rand
-}
-
-var errDied = errors.New("died")
-
-func (f *flaky) try(write func() error) error {
-	f.mu.Lock()
-	n := f.rnd.Intn(6)
-	f.mu.Unlock()
-	if n == 0 {
-		return errDied
-	}
-	err := write()
-	if n == 1 {
-		return errDied
-	}
-	return err
-}
-
-func (f *flaky) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
-	return f.try(func() error { return f.Client.Update(ctx, o, opts...) })
-}
-
-func (f *flaky) Status() client.SubResourceWriter { return flakyStatus{f.Client.Status(), f} }
-
-type flakyStatus struct {
-	client.SubResourceWriter
-	f *flaky
-}
-
-func (s flakyStatus) Update(ctx context.Context, o client.Object, opts ...client.SubResourceUpdateOption) error {
-	return s.f.try(func() error { return s.SubResourceWriter.Update(ctx, o, opts...) })
 }
 
 // TestEveryClaimGetsAVolumeOfItsOwn has servers side by side, which die in the middle of everything,
@@ -125,17 +56,17 @@ func TestEveryClaimGetsAVolumeOfItsOwn(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
 	for seed := range int64(3) {
-		start(t, c, &flaky{Client: c, rnd: rand.New(rand.NewSource(seed))})
+		start(t, c, statetest.NewFlaky(c, seed))
 	}
 	const n = 12
 	for i := range n {
-		must(t, c.Create(ctx, newClaim(fmt.Sprintf("c%d", i), "1Gi")))
-		must(t, c.Create(ctx, newVolume(fmt.Sprintf("v%d", i), "2Gi", corev1.PersistentVolumeReclaimRetain)))
+		statetest.Must(t, c.Create(ctx, newClaim(fmt.Sprintf("c%d", i), "1Gi")))
+		statetest.Must(t, c.Create(ctx, newVolume(fmt.Sprintf("v%d", i), "2Gi", corev1.PersistentVolumeReclaimRetain)))
 	}
-	must(t, c.Create(ctx, newClaim("one-too-many", "1Gi")))
-	eventually(t, "all are bound", func() bool {
+	statetest.Must(t, c.Create(ctx, newClaim("one-too-many", "1Gi")))
+	statetest.Eventually(t, "all are bound", func() bool {
 		var claims corev1.PersistentVolumeClaimList
-		must(t, c.List(ctx, &claims))
+		statetest.Must(t, c.List(ctx, &claims))
 		bound := map[string]bool{}
 		for _, claim := range claims.Items {
 			if claim.Status.Phase != corev1.ClaimBound {
@@ -150,7 +81,7 @@ func TestEveryClaimGetsAVolumeOfItsOwn(t *testing.T) {
 		return len(bound) == n
 	})
 	var claims corev1.PersistentVolumeClaimList
-	must(t, c.List(ctx, &claims))
+	statetest.Must(t, c.List(ctx, &claims))
 	pending := 0
 	for _, claim := range claims.Items {
 		if claim.Status.Phase == corev1.ClaimPending {
@@ -166,23 +97,23 @@ func TestWhatIsUsedIsProtected(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
 	start(t, c, c)
-	must(t, c.Create(ctx, newVolume("v", "1Gi", corev1.PersistentVolumeReclaimRetain)))
-	must(t, c.Create(ctx, newClaim("data", "1Gi")))
-	eventually(t, "it is bound", func() bool { return claimNamed(t, c, "data").Status.Phase == corev1.ClaimBound })
+	statetest.Must(t, c.Create(ctx, newVolume("v", "1Gi", corev1.PersistentVolumeReclaimRetain)))
+	statetest.Must(t, c.Create(ctx, newClaim("data", "1Gi")))
+	statetest.Eventually(t, "it is bound", func() bool { return claimNamed(t, c, "data").Status.Phase == corev1.ClaimBound })
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: "shop"}, Spec: corev1.PodSpec{
 		NodeName: "n1", Containers: []corev1.Container{{Name: "c", Image: "db"}},
 		Volumes: []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}},
 	}}
-	must(t, c.Create(ctx, pod))
-	must(t, c.Delete(ctx, volumeNamed(t, c, "v")))
-	must(t, c.Delete(ctx, claimNamed(t, c, "data")))
+	statetest.Must(t, c.Create(ctx, pod))
+	statetest.Must(t, c.Delete(ctx, volumeNamed(t, c, "v")))
+	statetest.Must(t, c.Delete(ctx, claimNamed(t, c, "data")))
 	time.Sleep(200 * time.Millisecond)
 	if claimNamed(t, c, "data").DeletionTimestamp == nil || volumeNamed(t, c, "v").DeletionTimestamp == nil {
 		t.Error("they are not being deleted")
 	}
 	pod.Status.Phase = corev1.PodSucceeded
-	must(t, c.Status().Update(ctx, pod))
-	eventually(t, "both go when the pod has ended", func() bool {
+	statetest.Must(t, c.Status().Update(ctx, pod))
+	statetest.Eventually(t, "both go when the pod has ended", func() bool {
 		claim := c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "data"}, &corev1.PersistentVolumeClaim{})
 		v := c.Get(ctx, client.ObjectKey{Name: "v"}, &corev1.PersistentVolume{})
 		return apierrors.IsNotFound(claim) && apierrors.IsNotFound(v)
@@ -194,24 +125,24 @@ func TestVolumesComeBack(t *testing.T) {
 	t.Parallel()
 	c, ctx := statetest.New(t), t.Context()
 	start(t, c, c)
-	must(t, c.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}))
+	statetest.Must(t, c.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}))
 	policies := map[string]corev1.PersistentVolumeReclaimPolicy{
 		"kept": corev1.PersistentVolumeReclaimRetain, "emptied": corev1.PersistentVolumeReclaimRecycle, "removed": corev1.PersistentVolumeReclaimDelete,
 	}
 	for name, policy := range policies {
 		v := newVolume(name, "1Gi", policy)
 		v.Spec.StorageClassName = name
-		must(t, c.Create(ctx, v))
+		statetest.Must(t, c.Create(ctx, v))
 		claim := newClaim(name, "1Gi")
 		claim.Spec.StorageClassName = &name
-		must(t, c.Create(ctx, claim))
+		statetest.Must(t, c.Create(ctx, claim))
 	}
 	for name := range policies {
-		eventually(t, name+" is bound", func() bool { return claimNamed(t, c, name).Status.Phase == corev1.ClaimBound })
-		must(t, c.Delete(ctx, claimNamed(t, c, name)))
+		statetest.Eventually(t, name+" is bound", func() bool { return claimNamed(t, c, name).Status.Phase == corev1.ClaimBound })
+		statetest.Must(t, c.Delete(ctx, claimNamed(t, c, name)))
 	}
 	for _, name := range []string{"emptied", "removed"} {
-		eventually(t, "the node is asked", func() bool {
+		statetest.Eventually(t, "the node is asked", func() bool {
 			v := volumeNamed(t, c, name)
 			if v.Annotations[api.ReclaimAnnotation] != "n1" || v.Status.Phase != corev1.VolumeReleased {
 				return false
@@ -220,10 +151,10 @@ func TestVolumesComeBack(t *testing.T) {
 			return c.Update(ctx, v) == nil
 		})
 	}
-	eventually(t, "one is gone", func() bool {
+	statetest.Eventually(t, "one is gone", func() bool {
 		return apierrors.IsNotFound(c.Get(ctx, client.ObjectKey{Name: "removed"}, &corev1.PersistentVolume{}))
 	})
-	eventually(t, "one is there for the next", func() bool {
+	statetest.Eventually(t, "one is there for the next", func() bool {
 		v := volumeNamed(t, c, "emptied")
 		return v.Status.Phase == corev1.VolumeAvailable && v.Spec.ClaimRef == nil && v.Annotations[api.ReclaimAnnotation] == ""
 	})

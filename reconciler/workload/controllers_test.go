@@ -1,138 +1,68 @@
 package workload_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"slipway.dev/slipway/reconciler/workload"
 	"slipway.dev/slipway/state/event"
-	"slipway.dev/slipway/state/loop"
 	"slipway.dev/slipway/state/statetest"
 )
 
-// cluster is live state with the controllers running, and nodes that answer for pods by
-// writing their status, as the runtime does.
+// cluster is one with the controllers running.
 type cluster struct {
-	t    *testing.T
-	c    client.WithWatch
+	*statetest.Cluster
 	stop func()
-	// sick holds an image whose pods never become ready.
-	sick atomic.Value
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	k := &cluster{t: t, c: statetest.New(t)}
-	k.sick.Store("")
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		loop.Run(ctx, k.c, slog.New(slog.NewTextHandler(t.Output(), nil)), loop.Controller{
-			Name: "node", Watches: []loop.Watch{{List: &corev1.PodList{}}}, Reconcile: k.node,
-		})
-	}()
-	t.Cleanup(func() { cancel(); <-done })
+	k := &cluster{Cluster: statetest.NewCluster(t)}
 	k.start()
-	t.Cleanup(func() { k.stop() })
 	return k
 }
 
 // start runs the controllers under test, as a process of its own would.
 func (k *cluster) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	log := slog.New(slog.NewTextHandler(k.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		loop.Run(ctx, k.c, log, workload.Controllers(workload.Deps{Client: k.c, Events: event.New(k.c, "workload", slog.New(slog.DiscardHandler)), Log: log})...)
-	}()
-	k.stop = func() { cancel(); <-done }
-}
-
-func (k *cluster) node(ctx context.Context, key loop.Key) (loop.Result, error) {
-	var p corev1.Pod
-	if err := k.c.Get(ctx, key, &p); err != nil {
-		return loop.Result{}, client.IgnoreNotFound(err)
-	}
-	if p.DeletionTimestamp != nil {
-		return loop.Result{}, client.IgnoreNotFound(k.c.Delete(ctx, &p, client.GracePeriodSeconds(0)))
-	}
-	if p.Status.Phase != "" && p.Status.Phase != corev1.PodPending || p.Spec.Containers[0].Image == k.sick.Load() {
-		return loop.Result{}, nil
-	}
-	p.Status.Phase = corev1.PodRunning
-	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()}}
-	err := k.c.Status().Update(ctx, &p)
-	if apierrors.IsConflict(err) {
-		return loop.Result{After: time.Millisecond}, nil
-	}
-	return loop.Result{}, client.IgnoreNotFound(err)
-}
-
-func (k *cluster) eventually(what string, holds func() (bool, string)) {
-	k.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		ok, detail := holds()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			k.t.Fatalf("%s: %s", what, detail)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-func (k *cluster) create(objs ...client.Object) {
-	k.t.Helper()
-	for _, o := range objs {
-		if err := k.c.Create(k.t.Context(), o); err != nil {
-			k.t.Fatal(err)
-		}
-	}
+	log := slog.New(slog.NewTextHandler(k.T.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	k.stop = statetest.Run(k.T, k.C, workload.Controllers(workload.Deps{Client: k.C, Events: event.New(k.C, "workload", slog.New(slog.DiscardHandler)), Log: log})...)
 }
 
 // edit changes an object, trying again where a controller wrote in between.
 func edit[T client.Object](k *cluster, o T, change func(T)) {
-	k.t.Helper()
-	k.eventually("edit "+o.GetName(), func() (bool, string) {
-		if err := k.c.Get(k.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+	k.T.Helper()
+	k.Eventually("edit "+o.GetName(), func() (bool, string) {
+		if err := k.C.Get(k.T.Context(), client.ObjectKeyFromObject(o), o); err != nil {
 			return false, err.Error()
 		}
 		change(o)
-		err := k.c.Update(k.t.Context(), o)
+		err := k.C.Update(k.T.Context(), o)
 		return err == nil, fmt.Sprint(err)
 	})
 }
 
 func (k *cluster) read(o client.Object) {
-	k.t.Helper()
-	if err := k.c.Get(k.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
-		k.t.Fatal(err)
+	k.T.Helper()
+	if err := k.C.Get(k.T.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		k.T.Fatal(err)
 	}
 }
 
 // sets reads `image revision replicas available` of each ReplicaSet, by revision.
 func (k *cluster) sets() string {
-	k.t.Helper()
+	k.T.Helper()
 	var list appsv1.ReplicaSetList
-	if err := k.c.List(k.t.Context(), &list, client.InNamespace("shop")); err != nil {
-		k.t.Fatal(err)
+	if err := k.C.List(k.T.Context(), &list, client.InNamespace("shop")); err != nil {
+		k.T.Fatal(err)
 	}
 	var lines []string
 	for _, rs := range list.Items {
@@ -143,8 +73,8 @@ func (k *cluster) sets() string {
 }
 
 func (k *cluster) become(want string) {
-	k.t.Helper()
-	k.eventually("sets", func() (bool, string) {
+	k.T.Helper()
+	k.Eventually("sets", func() (bool, string) {
 		got := k.sets()
 		return got == want, fmt.Sprintf("got\n%s\nwant\n%s", got, want)
 	})
@@ -152,10 +82,10 @@ func (k *cluster) become(want string) {
 
 // pods lists what pods there are, sorted, each as f says.
 func (k *cluster) pods(f func(*corev1.Pod) string) []string {
-	k.t.Helper()
+	k.T.Helper()
 	var list corev1.PodList
-	if err := k.c.List(k.t.Context(), &list, client.InNamespace("shop")); err != nil {
-		k.t.Fatal(err)
+	if err := k.C.List(k.T.Context(), &list, client.InNamespace("shop")); err != nil {
+		k.T.Fatal(err)
 	}
 	var out []string
 	for i := range list.Items {
@@ -198,7 +128,7 @@ func TestADeploymentRollsScalesAndGoesBack(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
 	d := deployment()
-	k.create(d)
+	k.Create(d)
 	k.become("1 web:1 3 3")
 	edit(k, d, runs("web:2"))
 	k.become("1 web:1 0 0\n2 web:2 3 3")
@@ -206,7 +136,7 @@ func TestADeploymentRollsScalesAndGoesBack(t *testing.T) {
 	k.become("1 web:1 0 0\n2 web:2 5 5")
 	edit(k, d, runs("web:1"))
 	k.become("2 web:2 0 0\n3 web:1 5 5")
-	k.eventually("status", func() (bool, string) {
+	k.Eventually("status", func() (bool, string) {
 		k.read(d)
 		s := d.Status
 		return s.ObservedGeneration == d.Generation && s.Replicas == 5 && s.UpdatedReplicas == 5 && s.ReadyReplicas == 5 && s.AvailableReplicas == 5 && s.UnavailableReplicas == 0 &&
@@ -218,7 +148,7 @@ func TestADeploymentRollsScalesAndGoesBack(t *testing.T) {
 		}
 	}
 	var list appsv1.ReplicaSetList
-	if err := k.c.List(t.Context(), &list, client.InNamespace("shop")); err != nil {
+	if err := k.C.List(t.Context(), &list, client.InNamespace("shop")); err != nil {
 		t.Fatal(err)
 	}
 	for _, rs := range list.Items {
@@ -233,10 +163,10 @@ func TestRecreateNeverRunsTwoVersions(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
 	d := deployment(func(d *appsv1.Deployment) { d.Spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType })
-	k.create(d)
+	k.Create(d)
 	k.become("1 web:1 3 3")
 	edit(k, d, runs("web:2"))
-	k.eventually("the new version alone", func() (bool, string) {
+	k.Eventually("the new version alone", func() (bool, string) {
 		images := slices.Compact(k.pods(func(p *corev1.Pod) string { return p.Spec.Containers[0].Image }))
 		if len(images) > 1 {
 			t.Fatalf("side by side: %v", images)
@@ -248,16 +178,16 @@ func TestRecreateNeverRunsTwoVersions(t *testing.T) {
 func TestAStuckRolloutSaysSoAndTheNextOneGoesOn(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.sick.Store("web:bad")
+	k.Sick.Store("web:bad")
 	d := deployment(func(d *appsv1.Deployment) {
 		one := int32(1)
 		d.Spec.ProgressDeadlineSeconds = &one
 	})
-	k.create(d)
+	k.Create(d)
 	k.become("1 web:1 3 3")
 	edit(k, d, runs("web:bad"))
 	k.become("1 web:1 3 3\n2 web:bad 1 0")
-	k.eventually("deadline", func() (bool, string) {
+	k.Eventually("deadline", func() (bool, string) {
 		k.read(d)
 		for _, c := range d.Status.Conditions {
 			if c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse && c.Reason == "ProgressDeadlineExceeded" {
@@ -274,11 +204,11 @@ func TestAPausedDeploymentOnlyScales(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
 	d := deployment()
-	k.create(d)
+	k.Create(d)
 	k.become("1 web:1 3 3")
 	edit(k, d, func(d *appsv1.Deployment) { d.Spec.Paused = true; runs("web:2")(d); replicas(4)(d) })
 	k.become("1 web:1 4 4")
-	k.eventually("condition", func() (bool, string) {
+	k.Eventually("condition", func() (bool, string) {
 		k.read(d)
 		return slices.ContainsFunc(d.Status.Conditions, func(c appsv1.DeploymentCondition) bool { return c.Reason == "DeploymentPaused" }), fmt.Sprintf("%+v", d.Status.Conditions)
 	})
@@ -289,23 +219,14 @@ func TestAPausedDeploymentOnlyScales(t *testing.T) {
 func TestARestartInTheMiddleGoesOn(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.sick.Store("web:2")
+	k.Sick.Store("web:2")
 	d := deployment()
-	k.create(d)
+	k.Create(d)
 	k.become("1 web:1 3 3")
 	edit(k, d, runs("web:2"))
 	k.become("1 web:1 3 3\n2 web:2 1 0")
 	k.stop()
-	k.sick.Store("")
-	var list corev1.PodList
-	if err := k.c.List(t.Context(), &list, client.InNamespace("shop")); err != nil {
-		t.Fatal(err)
-	}
-	for i := range list.Items {
-		if _, err := k.node(t.Context(), client.ObjectKeyFromObject(&list.Items[i])); err != nil {
-			t.Fatal(err)
-		}
-	}
+	k.Heal()
 	k.start()
 	k.become("1 web:1 0 0\n2 web:2 3 3")
 }
@@ -317,17 +238,17 @@ func TestHistoryIsCutAndNamesThatAreTakenAreLeft(t *testing.T) {
 		one := int32(1)
 		d.Spec.RevisionHistoryLimit = &one
 	})
-	k.create(d)
+	k.Create(d)
 	k.become("1 web:1 3 3")
 	for _, image := range []string{"web:2", "web:3"} {
 		edit(k, d, runs(image))
-		k.eventually(image, func() (bool, string) { return strings.Contains(k.sets(), image+" 3 3"), k.sets() })
+		k.Eventually(image, func() (bool, string) { return strings.Contains(k.sets(), image+" 3 3"), k.sets() })
 	}
 	k.become("2 web:2 0 0\n3 web:3 3 3")
 
 	// Somebody else's set has the very name that the next one would get.
 	var rs appsv1.ReplicaSetList
-	if err := k.c.List(t.Context(), &rs, client.InNamespace("shop")); err != nil {
+	if err := k.C.List(t.Context(), &rs, client.InNamespace("shop")); err != nil {
 		t.Fatal(err)
 	}
 	zero := int32(0)
@@ -339,10 +260,10 @@ func TestHistoryIsCutAndNamesThatAreTakenAreLeft(t *testing.T) {
 		stranger := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: firstName(k, d)}, Spec: appsv1.ReplicaSetSpec{
 			Replicas: &zero, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "other"}}, Template: template("other:1")}}
 		stranger.Spec.Template.Labels = map[string]string{"app": "other"}
-		k.create(stranger)
+		k.Create(stranger)
 	}
 	edit(k, d, func(d *appsv1.Deployment) { d.Spec.Paused = false })
-	k.eventually("another name", func() (bool, string) {
+	k.Eventually("another name", func() (bool, string) {
 		k.read(d)
 		return strings.Contains(k.sets(), "4 web:1 3 3") && d.Status.CollisionCount != nil && *d.Status.CollisionCount == 1, fmt.Sprintf("%s\n%+v", k.sets(), d.Status)
 	})
@@ -350,7 +271,7 @@ func TestHistoryIsCutAndNamesThatAreTakenAreLeft(t *testing.T) {
 
 // firstName is the name that the set of a Deployment's template gets first.
 func firstName(k *cluster, d *appsv1.Deployment) string {
-	k.t.Helper()
+	k.T.Helper()
 	return workload.SetName(d)
 }
 
@@ -361,14 +282,14 @@ func TestReplicaSetsTakeInAndLetGo(t *testing.T) {
 	stray := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "stray", Labels: map[string]string{"app": "web"}}, Spec: template("web:1").Spec}
 	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Spec: appsv1.ReplicaSetSpec{
 		Replicas: &two, Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: []string{"web"}}}}, Template: template("web:1")}}
-	k.create(stray, rs)
-	k.eventually("adopted", func() (bool, string) {
+	k.Create(stray, rs)
+	k.Eventually("adopted", func() (bool, string) {
 		k.read(rs)
 		k.read(stray)
 		return metav1.GetControllerOf(stray) != nil && rs.Status.AvailableReplicas == 2, fmt.Sprintf("%v %+v", stray.OwnerReferences, rs.Status)
 	})
 	edit(k, stray, func(p *corev1.Pod) { p.Labels["app"] = "debug" })
-	k.eventually("let go and replaced", func() (bool, string) {
+	k.Eventually("let go and replaced", func() (bool, string) {
 		k.read(rs)
 		k.read(stray)
 		all := k.pods(func(p *corev1.Pod) string { return p.Name })
@@ -387,11 +308,11 @@ func TestAStatefulSetComesUpRollsAndKeepsItsClaims(t *testing.T) {
 			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
 		}}},
 	}}
-	k.create(set)
+	k.Create(set)
 	nameAndImage := func(p *corev1.Pod) string { return p.Name + " " + p.Spec.Containers[0].Image }
 	settle := func(revision bool, want ...string) {
 		t.Helper()
-		k.eventually("pods", func() (bool, string) {
+		k.Eventually("pods", func() (bool, string) {
 			k.read(set)
 			got := k.pods(nameAndImage)
 			s := set.Status
@@ -409,7 +330,7 @@ func TestAStatefulSetComesUpRollsAndKeepsItsClaims(t *testing.T) {
 	edit(k, set, image("db:2", 2))
 	settle(false, "db-0 db:1", "db-1 db:1", "db-2 db:2")
 	// Below the partition a pod comes again as it was.
-	if err := k.c.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "db-0"}}, client.GracePeriodSeconds(0)); err != nil {
+	if err := k.C.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "db-0"}}, client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}
 	settle(false, "db-0 db:1", "db-1 db:1", "db-2 db:2")
@@ -426,7 +347,7 @@ func TestAStatefulSetComesUpRollsAndKeepsItsClaims(t *testing.T) {
 	})
 	settle(true, "db-0 db:1")
 	var claims corev1.PersistentVolumeClaimList
-	if err := k.c.List(t.Context(), &claims, client.InNamespace("shop")); err != nil {
+	if err := k.C.List(t.Context(), &claims, client.InNamespace("shop")); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
@@ -443,23 +364,23 @@ func TestAStatefulSetComesUpRollsAndKeepsItsClaims(t *testing.T) {
 func TestAStatefulSetIsMendedByACommit(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
-	k.sick.Store("db:bad")
+	k.Sick.Store("db:bad")
 	two := int32(2)
 	set := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "db"}, Spec: appsv1.StatefulSetSpec{
 		Replicas: &two, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Template: template("db:bad")}}
-	k.create(set)
-	k.eventually("the first pod fails to start", func() (bool, string) {
+	k.Create(set)
+	k.Eventually("the first pod fails to start", func() (bool, string) {
 		var p corev1.Pod
-		if err := k.c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "db-0"}, &p); err != nil {
+		if err := k.C.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "db-0"}, &p); err != nil {
 			return false, err.Error()
 		}
 		p.Status.Phase = corev1.PodPending
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "web", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}
-		err := k.c.Status().Update(t.Context(), &p)
+		err := k.C.Status().Update(t.Context(), &p)
 		return err == nil, fmt.Sprint(err)
 	})
 	edit(k, set, func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.Containers[0].Image = "db:1" })
-	k.eventually("both run", func() (bool, string) {
+	k.Eventually("both run", func() (bool, string) {
 		got := k.pods(func(p *corev1.Pod) string { return p.Name + " " + p.Spec.Containers[0].Image })
 		k.read(set)
 		return slices.Equal(got, []string{"db-0 db:1", "db-1 db:1"}) && set.Status.ReadyReplicas == 2, fmt.Sprintf("%v %+v", got, set.Status)
@@ -473,14 +394,14 @@ func TestADaemonSetFollowsTheNodes(t *testing.T) {
 		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"disk": "ssd"}}}
 	}
 	a, b := node("a"), node("b")
-	k.create(a, b)
+	k.Create(a, b)
 	set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "agent"}, Spec: appsv1.DaemonSetSpec{
 		Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Template: template("agent:1")}}
 	set.Spec.Template.Spec.NodeSelector = map[string]string{"disk": "ssd"}
-	k.create(set)
+	k.Create(set)
 	settle := func(want ...string) {
 		t.Helper()
-		k.eventually("pods", func() (bool, string) {
+		k.Eventually("pods", func() (bool, string) {
 			got := k.pods(func(p *corev1.Pod) string {
 				return p.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0].Values[0] + " " + p.Spec.Containers[0].Image
 			})
@@ -490,7 +411,7 @@ func TestADaemonSetFollowsTheNodes(t *testing.T) {
 		})
 	}
 	settle("a agent:1", "b agent:1")
-	k.create(node("c"))
+	k.Create(node("c"))
 	settle("a agent:1", "b agent:1", "c agent:1")
 	edit(k, set, func(d *appsv1.DaemonSet) { d.Spec.Template.Spec.Containers[0].Image = "agent:2" })
 	settle("a agent:2", "b agent:2", "c agent:2")

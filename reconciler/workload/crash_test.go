@@ -20,10 +20,6 @@ import (
 	"slipway.dev/slipway/state/statetest"
 )
 
-type silent struct{}
-
-func (silent) Event(client.Object, string, string, string, ...any) {}
-
 // story is an update of an object, while the controllers die and are started again.
 type story struct {
 	object client.Object
@@ -79,7 +75,7 @@ const immortal = 1 << 30
 func (s *ship) life(left int, after bool) *statetest.Mortal {
 	s.Helper()
 	m := &statetest.Mortal{WithWatch: s.c, Left: left, After: after}
-	all := workload.Controllers(workload.Deps{Client: m, Events: silent{}, Clock: func() time.Time { return s.now }})
+	all := workload.Controllers(workload.Deps{Client: m, Events: statetest.Silent{}, Clock: func() time.Time { return s.now }})
 	lists := []client.ObjectList{&appsv1.ReplicaSetList{}, &appsv1.DeploymentList{}, &appsv1.StatefulSetList{}, &appsv1.DaemonSetList{}}
 	for quiet := 0; quiet < 3; quiet++ {
 		before := s.everything()

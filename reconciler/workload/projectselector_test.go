@@ -25,10 +25,10 @@ func TestDaemonsKeepToTheirProjectsNodes(t *testing.T) {
 	project := &projectv1.Project{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 	set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "agent"}, Spec: appsv1.DaemonSetSpec{
 		Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Template: template("agent:1")}}
-	k.create(node("a", "infra"), node("b", "user"), node("c", "user"), config, project, set)
+	k.Create(node("a", "infra"), node("b", "user"), node("c", "user"), config, project, set)
 	settle := func(want ...string) {
 		t.Helper()
-		k.eventually("daemons", func() (bool, string) {
+		k.Eventually("daemons", func() (bool, string) {
 			got := k.pods(func(p *corev1.Pod) string {
 				return p.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0].Values[0]
 			})

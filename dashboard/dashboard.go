@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -36,6 +37,8 @@ type Options struct {
 	// RouterURL and RouterTLSURL are where the router answers, such as http://127.0.0.1:8080:
 	// links to routes take scheme and port from them. Default: http and https, at their usual ports.
 	RouterURL, RouterTLSURL string
+	// Machine is an address, besides loopback ones, that may connect to pods; invalid: there is none.
+	Machine netip.Addr
 	// Log default: nothing is logged.
 	Log *slog.Logger
 	// Now is the clock; default time.Now.

@@ -50,7 +50,7 @@ func (d *Dashboard) registerPortForward(r gin.IRouter) {
 func (d *Dashboard) connect(c *gin.Context, name types.NamespacedName) (net.Conn, error) {
 	from, err := netip.ParseAddrPort(c.Request.RemoteAddr)
 	behind := c.GetHeader("Forwarded") != "" || c.GetHeader("X-Forwarded-For") != "" // a proxy on this machine
-	if err != nil || behind || !from.Addr().Unmap().IsLoopback() {
+	if err != nil || behind || !from.Addr().Unmap().IsLoopback() && from.Addr().Unmap() != d.Machine {
 		return nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods/portforward"}, name.Name, fmt.Errorf("only the machine that the server runs on may connect to pods through it"))
 	}
 	if !strings.EqualFold(c.GetHeader("Upgrade"), api.PortForwardProtocol) {

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,7 +33,9 @@ func TestLab(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { says(0, "", "down") })
+	image := enginetest.Busybox(t, enginetest.Client(t))
 	newRepository(t, filepath.Join(dir, "config"), map[string]string{
+		"clusters/lab/projects/shop/pod.yaml":  fmt.Sprintf(labPod, image),
 		"clusters/lab/projects/shop/page.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: page\ndata:\n  title: Hello\n",
 		"clusters/other/projects/bank/no.yaml": "no object",
 	})
@@ -39,7 +46,7 @@ func TestLab(t *testing.T) {
 	}
 	says(2, "is there already, and no lab has written it", append(up, precious)...)
 	says(2, "required flag(s) \"config\"", up[:len(up)-1]...)
-	says(0, "1 nodes are Ready; the dashboard is at http://", append(up, config)...)
+	says(0, "1 node is Ready; the dashboard is at http://", append(up, config)...)
 	says(2, "there is a lab in "+at, append(up, config)...)
 
 	get := func(want string, args ...string) error {
@@ -59,13 +66,21 @@ func TestLab(t *testing.T) {
 		t.Errorf("a client of Kubernetes with the same file: %v", err)
 	}
 
-	image := enginetest.Busybox(t, enginetest.Client(t))
 	says(0, "", "load", image)
 	says(0, "", "exec", "node1", "--", "docker", "image", "inspect", image)
 	says(2, "has no image no.such/image:1", "load", "no.such/image:1")
 	says(0, "eth0", "exec", "node1", "--", "ip", "-br", "addr", "show", "eth0")
 	says(7, "", "exec", "node1", "--", "sh", "-c", "exit 7")
 	says(2, "the lab has no host \"node9\": there are node1", "exec", "node9", "--", "true")
+
+	eventually(t, "a command in a pod", func() error {
+		res := runs(t, nil, program(t), "exec", "look", "-n", "shop", "--config", config, "--", "echo", "from inside")
+		if res.code != 0 || res.out != "from inside\n" {
+			return fmt.Errorf("%s", res)
+		}
+		return nil
+	})
+	eventually(t, "a port of a pod", func() error { return forwarded(t, "look", "-n", "shop", "--config", config) })
 
 	says(0, "", "cut", "node1")
 	if res := runs(t, nil, "timeout", "2", program(t), "get", "nodes", "--config", config); res.code == 0 {
@@ -85,6 +100,54 @@ func TestLab(t *testing.T) {
 		t.Errorf("left: process %s", p)
 	}
 	says(2, "there is no lab", "exec", "node1", "--", "true")
+}
+
+// labPod serves a page at port 8080.
+const labPod = `apiVersion: v1
+kind: Pod
+metadata:
+  name: look
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: web
+    image: %s
+    command: [sh, -c, "mkdir -p /tmp/www && echo a page > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www"]
+`
+
+// forwarded asks for the page of a pod through port-forward.
+func forwarded(t *testing.T, args ...string) error {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program(t), append([]string{"port-forward", args[0], ":8080"}, args[1:]...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer cmd.Wait()
+	defer cancel()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	at, _, _ := strings.Cut(strings.TrimPrefix(line, "Forwarding from "), " ")
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/", nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	page, err := io.ReadAll(res.Body)
+	if err == nil && string(page) != "a page\n" {
+		err = fmt.Errorf("got %q", page)
+	}
+	return err
 }
 
 // kubernetesReads reads as kubectl does.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -61,7 +62,7 @@ func (x *executor) run(cmd *cobra.Command, args []string) error {
 	if x.project == "" {
 		return errors.New("-n PROJECT: whose pod is it?")
 	}
-	token, err := server.ExecToken(x.dir)
+	token, err := server.ExecToken(cmp.Or(read.TokenFile(cmd), server.ExecTokenFile(x.dir)))
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,11 @@ func labUpCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d nodes are Ready; the dashboard is at %s/\n", o.Nodes, l.API())
+			ready := fmt.Sprintf("%d nodes are", o.Nodes)
+			if o.Nodes == 1 {
+				ready = "1 node is"
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s Ready; the dashboard is at %s/\n", ready, l.API())
 			return nil
 		},
 	}

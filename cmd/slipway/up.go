@@ -66,6 +66,8 @@ func upCommand() *cobra.Command {
 	f.IntVar(&c.Sandboxes, "sandboxes", 2, "how many sandboxes are kept ready, so that pods start sooner; 0: none")
 	f.BoolVar(&c.FlatNetwork, "flat-network", false, "let projects reach each other's pods")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
+	f.StringVar(&c.Machine, "machine", "", "address of the machine that a lab is on, which may run commands in pods as this host may")
+	_ = f.MarkHidden("machine")
 	_ = cmd.MarkFlagRequired("repo")
 	return cmd
 }

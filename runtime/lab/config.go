@@ -28,15 +28,16 @@ func checkConfig(file string) error {
 }
 
 // config is a kubeconfig file with a context per server, the first of them current: for `slipway get --config`,
-// and for kubectl, to read with.
+// and for kubectl, to read with. With the token `slipway exec --config` runs commands in pods.
 func (l *Lab) config() []byte {
-	var clusters, contexts bytes.Buffer
+	var clusters, contexts, users bytes.Buffer
 	for _, s := range l.servers() {
 		fmt.Fprintf(&clusters, "- name: %s\n  cluster:\n    server: %s\n", s.Name, s.API())
-		fmt.Fprintf(&contexts, "- name: %s\n  context:\n    cluster: %[1]s\n    user: reader\n", s.Name)
+		fmt.Fprintf(&contexts, "- name: %s\n  context:\n    cluster: %[1]s\n    user: %[1]s\n", s.Name)
+		fmt.Fprintf(&users, "- name: %s\n  user:\n    tokenFile: %s\n", s.Name, s.execToken())
 	}
-	return fmt.Appendf(nil, "%sapiVersion: v1\nkind: Config\nclusters:\n%scontexts:\n%susers:\n- name: reader\n  user: {}\ncurrent-context: %s\n",
-		configHead, &clusters, &contexts, l.servers()[0].Name)
+	return fmt.Appendf(nil, "%sapiVersion: v1\nkind: Config\nclusters:\n%scontexts:\n%susers:\n%scurrent-context: %s\n",
+		configHead, &clusters, &contexts, &users, l.servers()[0].Name)
 }
 
 func (l *Lab) writeConfig() error {

@@ -45,7 +45,7 @@ func (h *Host) StartServer(ctx context.Context) error {
 		return err
 	}
 	args := append([]string{"up", "--data-dir", h.DataDir(), "--node", h.Name, "--listen", netip.AddrPortFrom(h.Address, apiPort).String(),
-		"--node-listen", netip.AddrPortFrom(h.Address, nodePort).String()}, h.lab.Up...)
+		"--node-listen", netip.AddrPortFrom(h.Address, nodePort).String(), "--machine", h.lab.Machine().String()}, h.lab.Up...)
 	if etcd := h.lab.endpoints(); etcd != "" {
 		args = append(args, "--etcd", etcd)
 	}
@@ -91,6 +91,9 @@ func get(ctx context.Context, url string, into any) error {
 	}
 	return json.NewDecoder(res.Body).Decode(into)
 }
+
+// execToken proves who may read it that he may run commands in pods; the server makes it.
+func (h *Host) execToken() string { return filepath.Join(h.DataDir(), "exec.token") }
 
 // keyFile seals live state; servers that share it need the same.
 func (h *Host) keyFile() string { return filepath.Join(h.DataDir(), "state", "seal.key") }

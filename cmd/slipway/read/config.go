@@ -15,6 +15,7 @@ func configFlag(cmd *cobra.Command, address *string) {
 // configFile takes the server of the file's current context.
 type configFile struct {
 	file    string
+	token   string // file of the user's token; empty: there is none
 	address *string
 }
 
@@ -23,7 +24,8 @@ func (c *configFile) String() string { return c.file }
 // Type is shown in the usage.
 func (c *configFile) Type() string { return "file" }
 
-// Set reads the file. Slipway's API asks nobody who he is: users and certificates in it are not used.
+// Set reads the file. Slipway's API asks nobody who he is, but for who runs commands in pods: nothing of users but
+// their token's file is used.
 func (c *configFile) Set(file string) error {
 	config, err := clientcmd.LoadFromFile(file)
 	if err != nil {
@@ -34,5 +36,16 @@ func (c *configFile) Set(file string) error {
 		return fmt.Errorf("%s: current-context %q names no cluster with a server", file, config.CurrentContext)
 	}
 	c.file, *c.address = file, config.Clusters[at.Cluster].Server
+	if user := config.AuthInfos[at.AuthInfo]; user != nil {
+		c.token = user.TokenFile
+	}
 	return nil
+}
+
+// TokenFile is the file of the token that a command's --config names; empty: it names none.
+func TokenFile(cmd *cobra.Command) string {
+	if c, ok := cmd.Flag("config").Value.(*configFile); ok {
+		return c.token
+	}
+	return ""
 }

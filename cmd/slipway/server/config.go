@@ -50,6 +50,9 @@ type Config struct {
 	Listen, Registry, Router, RouterTLS string
 	// NodeListen is where the node API is served; empty: no nodes join.
 	NodeListen string
+	// Machine is an address besides loopback ones that may connect to pods and, with the token, run commands
+	// in them: that of the machine whose network namespaces the hosts of a lab are. Empty: there is none.
+	Machine string
 	// Target is a kubeconfig file of the cluster that gets what Applications declare; empty: this one.
 	Target string
 	// Domain of routes that name no host.
@@ -73,6 +76,7 @@ type Config struct {
 
 	clusterNetwork, serviceNetwork, ingressNetwork netip.Prefix
 	externalNetworks                               []service.Range
+	machine                                        netip.Addr
 }
 
 func (c *Config) complete() error {
@@ -94,6 +98,11 @@ func (c *Config) complete() error {
 	}
 	if c.externalNetworks, err = service.ParseRanges(c.ExternalNetworks); err != nil {
 		errs = append(errs, fmt.Errorf("--external-ip-network %w", err))
+	}
+	if c.Machine != "" {
+		if c.machine, err = netip.ParseAddr(c.Machine); err != nil {
+			errs = append(errs, fmt.Errorf("--machine %q: want an address", c.Machine))
+		}
 	}
 	if c.IngressNetwork != "" {
 		if c.ingressNetwork, err = netip.ParsePrefix(c.IngressNetwork); err != nil {

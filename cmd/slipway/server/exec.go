@@ -25,21 +25,22 @@ import (
 	"slipway.dev/slipway/cmd/slipway/execution"
 )
 
-const execTokenFile = "exec.token"
+// ExecTokenFile holds, in the data directory of a server, what ExecToken reads.
+func ExecTokenFile(dataDir string) string { return filepath.Join(dataDir, "exec.token") }
 
 // ExecToken is what proves that somebody may run commands in containers: that he can read
 // the data directory of a server, and so might do all of it by himself.
-func ExecToken(dataDir string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(dataDir, execTokenFile))
+func ExecToken(file string) (string, error) {
+	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s is not the data directory of a `slipway up`", dataDir)
+		return "", fmt.Errorf("%s is not the data directory of a `slipway up`", filepath.Dir(file))
 	}
 	return strings.TrimSpace(string(b)), err
 }
 
 // makeExecToken makes it where there is none yet.
 func makeExecToken(dataDir string) (string, error) {
-	path := filepath.Join(dataDir, execTokenFile)
+	path := ExecTokenFile(dataDir)
 	if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
 		return strings.TrimSpace(string(b)), nil
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -59,7 +60,7 @@ func (s *server) registerExec(e *gin.Engine) error {
 		return err
 	}
 	e.GET("/slipway/v1/exec/:namespace/:pod", func(c *gin.Context) {
-		if why := mayExec(c.Request, token); why != "" {
+		if why := mayExec(c.Request, token, s.cfg.machine); why != "" {
 			c.AbortWithStatusJSON(http.StatusForbidden, apierrors.NewForbidden(corev1.Resource("pods/exec"), c.Param("pod"), errors.New(why)).Status())
 			return
 		}
@@ -74,13 +75,13 @@ func (s *server) registerExec(e *gin.Engine) error {
 }
 
 // mayExec says why a request may not; empty: it may. No page of a browser can send the
-// header, and nobody beyond this machine gets here.
-func mayExec(r *http.Request, token string) string {
+// header, and nobody beyond this machine, or that of a lab, gets here.
+func mayExec(r *http.Request, token string, machine netip.Addr) string {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	behind := r.Header.Get("Forwarded") != "" || r.Header.Get("X-Forwarded-For") != ""
 	given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
-	case err != nil || behind || !from.Addr().Unmap().IsLoopback():
+	case err != nil || behind || !from.Addr().Unmap().IsLoopback() && from.Addr().Unmap() != machine:
 		return "only the machine that the server runs on may run commands in pods through it"
 	case !bearer || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1:
 		return "only who can read the server's data directory may run commands in pods"

@@ -47,7 +47,7 @@ func (s *server) apiHandler() (http.Handler, error) {
 	(&overrides{client: s.client, events: s.events, log: s.log, now: time.Now}).register(e)
 	webhooks.Register(e, webhooks.Deps{Client: s.client, Builder: s.parts.builds, Refresher: refresher{s}, Log: s.log})
 	pages := dashboard.New(dashboard.Options{
-		Client: s.client, Logs: logs{s}, Metrics: metrics{s}, Version: s.cfg.Version, Log: s.log,
+		Client: s.client, Logs: logs{s}, Metrics: metrics{s}, Version: s.cfg.Version, Log: s.log, Machine: s.cfg.machine,
 		RouterURL: "http://" + s.parts.router.HTTPAddr().String(), RouterTLSURL: "https://" + s.parts.router.HTTPSAddr().String(),
 	})
 	pages.Register(e)

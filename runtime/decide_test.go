@@ -134,7 +134,16 @@ func TestDecide(t *testing.T) {
 			world: scene(has(run), func(w *World) { w.Images = map[string]Image{"web:1": {Pulling: true}} }),
 		},
 		"a pull that failed is tried again later": {
-			world: scene(has(run), func(w *World) { w.Images = map[string]Image{"web:1": {Err: "no", Retry: epoch.Add(time.Minute)}} }), after: time.Minute,
+			world: scene(has(run), func(w *World) { w.Images = map[string]Image{"web:1": {Err: "no", Retry: epoch.Add(time.Second)}} }), after: time.Second,
+		},
+		"somebody may load it before": {
+			world: scene(has(run), func(w *World) { w.Images = map[string]Image{"web:1": {Err: "no", Retry: epoch.Add(time.Minute)}} }), after: lookForImage,
+		},
+		"which does not help who always pulls": {
+			world: scene(has(run), func(w *World) {
+				w.Pod.Spec.Containers[0].ImagePullPolicy = corev1.PullAlways
+				w.Images = map[string]Image{"web:1": {Err: "no", Retry: epoch.Add(time.Minute)}}
+			}), after: time.Minute,
 		},
 		"policy Always pulls what is there": {
 			world: scene(has(run), spec(func(s *corev1.PodSpec) { s.Containers[0].ImagePullPolicy = corev1.PullAlways })), plan: "pull main",

@@ -44,7 +44,11 @@ func (w World) ready(p *Plan, c *corev1.Container) bool {
 		p.wait(c.Name, "ContainerCreating", "pulling image "+c.Image)
 	case image.Err != "" && w.Now.Before(image.Retry):
 		p.wait(c.Name, "ImagePullBackOff", "back-off pulling image "+c.Image+": "+image.Err)
-		p.again(image.Retry.Sub(w.Now))
+		rest := image.Retry.Sub(w.Now)
+		if pullPolicy(c) != corev1.PullAlways {
+			rest = min(rest, lookForImage)
+		}
+		p.again(rest)
 	default:
 		p.wait(c.Name, "ContainerCreating", "")
 		p.do(Action{Verb: PullImage, Name: c.Name})
@@ -53,7 +57,7 @@ func (w World) ready(p *Plan, c *corev1.Container) bool {
 }
 
 // lookForImage is how often it is looked whether somebody has loaded an image that is not to be
-// pulled: as often as a kubelet looks at its pods.
+// pulled, or could not be: as often as a kubelet looks at its pods.
 const lookForImage = 10 * time.Second
 
 // pullPolicy is the container's, or what Kubernetes takes for it when it says nothing.

@@ -149,8 +149,8 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// get makes an HTTP request; 200 to 399 is success, as in Kubernetes. Redirects are
-// not followed: they could lead the node anywhere.
+// get makes an HTTP request; 200 to 399 is success, as in Kubernetes. As there, redirects
+// are followed to the pod itself only: others could lead the node anywhere, and are success.
 func get(ctx context.Context, d dialer, c *corev1.Container, h *corev1.HTTPGetAction) error {
 	port, err := portOf(c, h.Port)
 	if err != nil {
@@ -181,11 +181,23 @@ func get(ctx context.Context, d dialer, c *corev1.Container, h *corev1.HTTPGetAc
 			DisableKeepAlives: true,
 			// As the kubelet's: a pod's certificate names no address that could be checked.
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+				_, port, err := net.SplitHostPort(address)
+				if err != nil {
+					return nil, err
+				}
 				return d.dial(ctx, port)
 			},
 		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: func(next *http.Request, before []*http.Request) error {
+			switch {
+			case next.URL.Hostname() != before[0].URL.Hostname():
+				return http.ErrUseLastResponse
+			case len(before) >= 10:
+				return errors.New("stopped after 10 redirects")
+			}
+			return nil
+		},
 	}
 	res, err := client.Do(req)
 	if err != nil {

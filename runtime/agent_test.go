@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -378,6 +379,9 @@ func TestEveryContainerIsConfined(t *testing.T) {
 	i, err := l.docker.ContainerInspect(t.Context(), l.running("main"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if h := i.Config.Healthcheck; h == nil || !slices.Equal(h.Test, []string{"NONE"}) {
+		t.Errorf("a check that the image asks for runs beside the probes: %+v", h)
 	}
 	if h := i.HostConfig; h.Memory != 32<<20 || h.MemorySwap != 32<<20 || h.CPUQuota != 50000 || h.LogConfig.Config["max-size"] == "" {
 		t.Errorf("host config %+v", h)

@@ -96,6 +96,8 @@ func containerSpec(pod *corev1.Pod, c *corev1.Container, in inputs) (made, error
 	config := &container.Config{
 		Image: c.Image, Labels: l, Env: in.env, WorkingDir: c.WorkingDir, Entrypoint: command, Cmd: args,
 		OpenStdin: c.Stdin, StdinOnce: c.StdinOnce, Tty: c.TTY,
+		// How the pod is says its probes: the image's own check would run beside them for nothing.
+		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
 	host := &container.HostConfig{
 		NetworkMode: container.NetworkMode("container:" + in.sandbox),

@@ -98,6 +98,15 @@ func (l *lab) gone(name string) {
 	}, func() any { return l.get(name).Status })
 }
 
+// obedient says when it is that it ends when it is told to.
+const obedient = "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"
+
+func (l *lab) obeys(name string) {
+	l.t.Helper()
+	l.until(name, "the pod is ready", ready)
+	l.poll("pod "+name+" is up", func() bool { return l.logs(name, "main", corev1.PodLogOptions{}) == "up\n" }, nothing)
+}
+
 // twoNodes are two agents on one live state, with their rules.
 func twoNodes(t *testing.T) (a, b *lab, rulesOfA, rulesOfB *rules) {
 	docker := enginetest.Client(t)
@@ -123,8 +132,8 @@ func TestAPodIsStoppedWhenNothingLeadsToIt(t *testing.T) {
 	t.Parallel()
 	a, b, rulesOfA, rulesOfB := twoNodes(t)
 	grace := int64(60)
-	pod := a.pod("web", corev1.PodSpec{TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{sh(forever)}})
-	a.until("web", "the pod is ready", ready)
+	pod := a.pod("web", corev1.PodSpec{TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{sh(obedient)}})
+	a.obeys("web")
 	a.lead(pod)
 	runs := func(while string) {
 		t.Helper()
@@ -151,8 +160,8 @@ func TestAPodIsStoppedWhenNothingLeadsToIt(t *testing.T) {
 	a.gone("web")
 
 	// The other way round: now the other node is the last one.
-	next := a.pod("web", corev1.PodSpec{TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{sh(forever)}})
-	a.until("web", "the next pod is ready", ready)
+	next := a.pod("web", corev1.PodSpec{TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{sh(obedient)}})
+	a.obeys("web")
 	a.lead(next)
 	if err := a.client.Delete(t.Context(), next); err != nil {
 		t.Fatal(err)

@@ -47,18 +47,23 @@ func newVictim(t *testing.T) *victim {
 	return v
 }
 
-// pid reads a file that the daemon keeps below its run directory.
+// pid is in a file that the daemon keeps below its run directory, and is about to write when it has just
+// started what has it.
 func (v *victim) pid(file string) int {
 	v.t.Helper()
-	b, err := os.ReadFile(filepath.Join(filepath.Dir(strings.TrimPrefix(v.DaemonHost(), "unix://")), file))
-	if err != nil {
-		v.t.Fatal(err)
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		b, err := os.ReadFile(filepath.Join(filepath.Dir(strings.TrimPrefix(v.DaemonHost(), "unix://")), file))
+		pid := 0
+		if err == nil {
+			pid, err = strconv.Atoi(strings.TrimSpace(string(b)))
+		}
+		if err == nil {
+			return pid
+		}
+		if time.Now().After(deadline) {
+			v.t.Fatal(err)
+		}
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	return pid
 }
 
 func (v *victim) kill(pid int, signal syscall.Signal) {

@@ -13,14 +13,23 @@ import (
 )
 
 func podCells(p *corev1.Pod, now time.Time) []any {
-	ready := 0
+	ready, all := 0, len(p.Spec.Containers)
 	for _, s := range p.Status.ContainerStatuses {
 		if s.Ready && s.State.Running != nil {
 			ready++
 		}
 	}
+	for _, s := range p.Status.InitContainerStatuses {
+		if !goesOn(p, s.Name) {
+			continue
+		}
+		all++
+		if s.Ready && s.Started != nil && *s.Started {
+			ready++
+		}
+	}
 	return []any{
-		p.Name, fmt.Sprintf("%d/%d", ready, len(p.Spec.Containers)), PodStatus(p), restarts(p, now), age(p.CreationTimestamp, now),
+		p.Name, fmt.Sprintf("%d/%d", ready, all), PodStatus(p), restarts(p, now), age(p.CreationTimestamp, now),
 		none(p.Status.PodIP), none(p.Spec.NodeName), none(p.Status.NominatedNodeName), openGates(p),
 	}
 }
@@ -53,8 +62,11 @@ func PodStatus(p *corev1.Pod) string {
 	initial, waiting := initStatus(p)
 	if waiting {
 		word = initial
-	} else if w := containersStatus(p); w != "" && (p.Status.Phase != corev1.PodFailed || p.Status.Reason == "") {
-		word = w
+	}
+	if !waiting || initialized(p) {
+		if w := containersStatus(p); w != "" && (p.Status.Phase != corev1.PodFailed || p.Status.Reason == "") {
+			word = w
+		}
 	}
 	if p.DeletionTimestamp != nil && p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded {
 		word = "Terminating"
@@ -102,12 +114,20 @@ func saying(word, why string) string {
 	return word + ": " + why
 }
 
+// initialized says that the containers were started: what init containers do since then, be
+// it that a sidecar was ended with its pod, holds nothing up.
+func initialized(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodInitialized && c.Status == corev1.ConditionTrue
+	})
+}
+
 // initStatus is how far the init containers are, and whether they still hold the pod.
 func initStatus(p *corev1.Pod) (word string, waiting bool) {
 	for i, s := range p.Status.InitContainerStatuses {
 		t := s.State.Terminated
 		switch {
-		case t != nil && t.ExitCode == 0:
+		case t != nil && t.ExitCode == 0, goesOn(p, s.Name) && s.Started != nil && *s.Started:
 			continue
 		case t != nil:
 			return "Init:" + ended(t), true
@@ -153,10 +173,25 @@ func ended(t *corev1.ContainerStateTerminated) string {
 	return fmt.Sprintf("ExitCode:%d", t.ExitCode)
 }
 
+// goesOn says that an init container runs as long as the pod: a sidecar.
+func goesOn(p *corev1.Pod, name string) bool {
+	return slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool {
+		return c.Name == name && c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+	})
+}
+
+// restarts counts those of the init containers until they are over, then those of the
+// containers and sidecars.
 func restarts(p *corev1.Pod, now time.Time) string {
 	n := 0
 	var last metav1.Time
-	for _, s := range p.Status.ContainerStatuses {
+	_, waiting := initStatus(p)
+	initial := waiting && !initialized(p)
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		isInit := slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == s.Name })
+		if isInit && !initial && !goesOn(p, s.Name) {
+			continue
+		}
 		n += int(s.RestartCount)
 		if t := s.LastTerminationState.Terminated; t != nil && last.Before(&t.FinishedAt) {
 			last = t.FinishedAt

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"slipway.dev/slipway/api"
@@ -69,6 +70,39 @@ func TestNodePortsAcrossHosts(t *testing.T) {
 		eventually(t, "a policy of the asked node over "+network, tells(func() (string, error) { return outside.ask(network, h2.address+":30081") }, "b"))
 		eventually(t, "pods ask for all endpoints over "+network, tells(func() (string, error) { return a.ask(network, h2.address+":30081") }, "a", "b"))
 	}
+
+	// Policies hold for who comes from outside by another node, too; not for nodes themselves.
+	deny := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "deny"}}
+	c.create(live, deny)
+	for _, m := range []*machine{h1, h2} {
+		eventually(t, "nobody gets in by "+m.name, func() error {
+			for range 10 {
+				if got, err := outside.ask("tcp", m.address+":30080"); err == nil {
+					return fmt.Errorf("%s answers", got)
+				}
+			}
+			return nil
+		})
+		eventually(t, m.name+" itself", tells(func() (string, error) { return own(m)("tcp", "172.30.0.1:80") }, "a", "b"))
+	}
+	first := networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: "10.128.0.0/32"}}
+	deny.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{first}}}
+	if err := live.Update(t.Context(), deny); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a policy that lets in whom h1 speaks for", func() error {
+		got := ""
+		for range 20 {
+			answer, err := outside.ask("tcp", h1.address+":30080")
+			if err == nil {
+				got = answer
+			}
+		}
+		if got != "b" {
+			return fmt.Errorf("got %q", got)
+		}
+		return nil
+	})
 }
 
 // A client that sends to a node's port or to an outer address before there is a service, and

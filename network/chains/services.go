@@ -27,7 +27,7 @@ func (c *compiler) services() {
 	c.add("nat", "asked", "PREROUTING", asked...)
 	// What comes from a loopback address cannot leave the node.
 	c.add("nat", "asks", "OUTPUT", c.jump("service"), c.jump("external"), "! -d 127.0.0.0/8 "+node)
-	c.add("nat", "through", "", fmt.Sprintf("-d %s -j RETURN", c.f.Subnet), fmt.Sprintf("%s -j SNAT --to-source %s", translated, c.f.Gateway))
+	c.add("nat", "through", "", fmt.Sprintf("-d %s -j RETURN", c.f.Subnet), fmt.Sprintf("%s -j SNAT --to-source %s", translated, rules.Outside(c.f.Gateway)))
 	var sources []string
 	for _, e := range c.sets[rules.Hairpin] {
 		if c.isHere(e.key[0]) {

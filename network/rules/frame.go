@@ -194,7 +194,7 @@ func (f Frame) hairpin() rule {
 // throughNode makes the answers of another node's pod come back by this node, where the
 // connection from outside was translated. Pods of this node see who asks.
 func (f Frame) throughNode() rule {
-	return join(isTranslated(), notFrom(f.Cluster), to(f.Cluster), notTo(f.Subnet), sourceBecomes(f.Gateway))
+	return join(isTranslated(), notFrom(f.Cluster), to(f.Cluster), notTo(f.Subnet), sourceBecomes(Outside(f.Gateway)))
 }
 
 // spreading is the chain that a service's verdict names: spread-N, or sticky-N-SECONDS for

@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -35,10 +36,16 @@ func carried(netid uint32) uint32 {
 	return 1 + netid%(unknownGroup-1)
 }
 
+// Outside is the address by which a node, whose gateway is known, lets those in from outside who asked for a
+// pod of another node: the one before, the first of the subnet, which nobody has. It is not the gateway, because
+// policies let in whatever comes from nodes themselves.
+func Outside(gateway netip.Addr) netip.Addr { return gateway.Prev() }
+
 // OfHost is the elements of another node, or with own of this one: its gateway is where its
-// processes speak from, which belong to no project. An invalid address is not known yet.
+// processes speak from, which belong to no project, as those outside do. An invalid address is not known yet.
 func OfHost(gateway, address netip.Addr, own bool) Elements {
 	out := ofAddress(gateway, 0)
+	maps.Copy(out, ofAddress(Outside(gateway), 0))
 	out[Element{Gateways, gateway.String()}] = ""
 	if address.Is4() && !own {
 		out[Element{Peers, address.String()}] = ""

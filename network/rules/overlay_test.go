@@ -45,7 +45,8 @@ func TestWhatPacketsCarry(t *testing.T) {
 func TestElementsOfHosts(t *testing.T) {
 	t.Parallel()
 	gateway, address := netip.MustParseAddr("10.128.2.1"), netip.MustParseAddr("192.0.2.2")
-	const always = "admits 10.128.2.1 . 0\ncarries 10.128.2.1 : 0\ngateways 10.128.2.1\nmembers 10.128.2.1 . 0\nnetids 10.128.2.1 : 0\n"
+	const always = "admits 10.128.2.0 . 0\nadmits 10.128.2.1 . 0\ncarries 10.128.2.0 : 0\ncarries 10.128.2.1 : 0\ngateways 10.128.2.1\n" +
+		"members 10.128.2.0 . 0\nmembers 10.128.2.1 . 0\nnetids 10.128.2.0 : 0\nnetids 10.128.2.1 : 0\n"
 	for want, got := range map[string]Elements{
 		always + "peers 192.0.2.2\n": OfHost(gateway, address, false),
 		always:                       OfHost(gateway, address, true),

@@ -42,10 +42,9 @@ func Admit(ctx context.Context, r client.Reader, obj client.Object) error {
 
 // Brought is what a plan will have made before its pods are: it goes before what live state has.
 type Brought struct {
-	Constraints []securityv1.SecurityContextConstraints
+	constraints.Policy
 	// Gone are names of constraints that the plan takes away.
-	Gone   []string
-	Access access.Policy
+	Gone []string
 	// Ranges stand for those of a project that has none yet; nil: such a project is refused.
 	Ranges map[string]string
 }

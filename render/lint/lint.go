@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/api/constraints"
 )
 
 // The rules.
@@ -18,6 +19,7 @@ const (
 	RuleDeprecated = "deprecated"
 	RuleReference  = "reference"
 	RulePlain      = "plain-secret"
+	RuleHost       = "host-access"
 )
 
 // Rules are all rules that find something unwise, and what it is.
@@ -28,6 +30,7 @@ func Rules() map[string]string {
 		RuleDeprecated: "a field or an API version is out of date, or belongs to the server",
 		RuleReference:  "an object refers to one that the repository does not declare",
 		RulePlain:      "a Secret's values stand in the repository in plain text",
+		RuleHost:       "a pod asks for more of its host than the repository lets its service account have",
 	}
 }
 
@@ -74,11 +77,15 @@ func Problems(problems api.Problems) []Finding {
 func Objects(objects []api.DesiredObject, whole bool) []Finding {
 	l := &linter{index: newIndex(objects)}
 	for _, o := range objects {
+		l.policy.Add(o.Unstructured)
+	}
+	for _, o := range objects {
 		l.object = o
 		l.pods()
 		l.outOfDate()
 		if whole {
 			l.references()
+			l.hostAccess()
 		}
 	}
 	return l.findings
@@ -94,6 +101,7 @@ func Sort(findings []Finding) []Finding {
 
 type linter struct {
 	index    index
+	policy   constraints.Policy
 	object   api.DesiredObject
 	findings []Finding
 }

@@ -66,6 +66,10 @@ func TestObjects(t *testing.T) {
 		{"cluster IP", "kind: Service\nmetadata: {name: s}\nspec: {clusterIP: 172.30.0.1}\n", "spec.clusterIP: is the server's to allocate"},
 		{"route", "kind: Route\nmetadata: {name: r}\nspec: {to: {name: webb}, alternateBackends: [{name: web}]}\n---\nkind: Service\nmetadata: {name: web}\nspec: {}\n", "spec.to.name: Service webb is not in this repository: did you mean web?"},
 		{"repository of a stream", "kind: ImageStream\nmetadata: {name: s}\nspec: {dockerImageRepository: a/b, tags: [{name: a, from: {kind: ImageStreamTag, name: b}}]}\n", "spec.dockerImageRepository: is out of date"},
+		{"the host, by nobody's leave", pod("{name: c, image: 'a:1', securityContext: {privileged: true}, " + limits + "}"),
+			"a.yaml:6: warning: shop/pod/p: spec.containers[0].securityContext.privileged: Invalid value: true: Privileged containers are not allowed; service account shop/default may use anyuid at most; privileged would allow it, if an administrator let the account use it [host-access]"},
+		{"the host, by constraints", pod("{name: c, image: 'a:1', securityContext: {privileged: true}, "+limits+"}") +
+			"---\napiVersion: v1\nkind: SecurityContextConstraints\nmetadata: {name: own}\nallowPrivilegedContainer: true\nrunAsUser: {type: RunAsAny}\nseLinuxContext: {type: RunAsAny}\nusers: ['system:serviceaccount:shop:default']\n", ""},
 		{"another project's stream", "kind: ImageStream\nmetadata: {name: s}\nspec: {tags: [{name: a, from: {kind: ImageStreamTag, name: 'x:1', namespace: other}}]}\n", "ImageStream x of project other is not in this repository"},
 	} {
 		var got []string

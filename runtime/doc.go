@@ -29,6 +29,10 @@
 // A pod's directory is made before its sandbox and removed after everything else of
 // it: where there is a directory, there may be containers and an address.
 //
+// A pod that is deleted goes on until nothing leads to it any more ([Follower]): service rules and
+// a router of this node say how far they follow Endpoints, and other nodes are asked through
+// the pod's status and answer in that of their Node, both in the condition api.HandOver.
+//
 // The agent decides with [Decide], which is pure, and carries out in steps that may be
 // repeated. Containers keep running when the agent stops, and it adopts them when it
 // starts again.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -166,7 +167,7 @@ func TestManySmallFetchesBecomeOnePack(t *testing.T) {
 			case <-stop:
 				stopped <- nil
 				return
-			default:
+			case <-time.After(time.Millisecond):
 				if b, err := fs.ReadFile(old, "d/f"); err != nil || string(b) != "0" {
 					stopped <- fmt.Errorf("%q: %w", b, err)
 					return

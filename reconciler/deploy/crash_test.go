@@ -1,10 +1,8 @@
 package deploy_test
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +27,8 @@ type ship struct {
 	fails, held string
 	// sick is an image whose pods do not become ready.
 	sick string
+	// wrote is how often the node wrote.
+	wrote int
 	// ran are the pods of rollouts in the order in which they ran to their end, with how many
 	// pods of the config lived then.
 	ran []string
@@ -57,7 +57,7 @@ func (s *ship) life(left int, after bool) *statetest.Mortal {
 	m := &statetest.Mortal{WithWatch: s.c, Left: left, After: after}
 	all := deploy.Controllers(deploy.Deps{Client: m, Events: statetest.Silent{}, Clock: func() time.Time { return s.now }})
 	for quiet := 0; quiet < 3; quiet++ {
-		before := s.versionsOfAll()
+		before, wrote := m.Left, s.wrote
 		for i, list := range []client.ObjectList{&corev1.ReplicationControllerList{}, &appsv1.DeploymentConfigList{}} {
 			for _, key := range s.keys(list) {
 				if _, err := all[i].Reconcile(s.Context(), key); err != nil && !m.Dead {
@@ -69,7 +69,7 @@ func (s *ship) life(left int, after bool) *statetest.Mortal {
 			return m
 		}
 		s.node()
-		if s.versionsOfAll() != before {
+		if m.Left != before || s.wrote != wrote {
 			quiet = -1
 		}
 		s.now = s.now.Add(time.Second)
@@ -101,24 +101,6 @@ func (s *ship) pods() []corev1.Pod {
 	return list.Items
 }
 
-// versionsOfAll changes with everything that is written.
-func (s *ship) versionsOfAll() string {
-	var b strings.Builder
-	var rcs corev1.ReplicationControllerList
-	var dcs appsv1.DeploymentConfigList
-	s.must(errors.Join(s.c.List(s.Context(), &rcs), s.c.List(s.Context(), &dcs)))
-	for _, o := range rcs.Items {
-		b.WriteString(o.Name + o.ResourceVersion + " ")
-	}
-	for _, o := range dcs.Items {
-		b.WriteString(o.Name + o.ResourceVersion + " ")
-	}
-	for _, o := range s.pods() {
-		b.WriteString(o.Name + o.ResourceVersion + " ")
-	}
-	return b.String()
-}
-
 // node runs every pod: those of a rollout to their end, all others until they are deleted.
 func (s *ship) node() {
 	all := s.pods()
@@ -133,6 +115,7 @@ func (s *ship) node() {
 		switch {
 		case p.DeletionTimestamp != nil:
 			s.must(client.IgnoreNotFound(s.c.Delete(s.Context(), p, client.GracePeriodSeconds(0))))
+			s.wrote++
 			continue
 		case p.Status.Phase != "" && p.Status.Phase != corev1.PodPending, p.Name == s.held, p.Spec.Containers[0].Image == s.sick:
 			continue
@@ -147,6 +130,7 @@ func (s *ship) node() {
 			s.ran = append(s.ran, fmt.Sprintf("%s amid %d", p.Name, lives))
 		}
 		s.must(s.c.Status().Update(s.Context(), p))
+		s.wrote++
 	}
 }
 

@@ -32,6 +32,8 @@ func deployment(d *appsv1.Deployment) Health {
 		}
 	}
 	switch {
+	case d.Spec.Paused && d.Annotations["deployment.kubernetes.io/revision"] == "":
+		return current("is paused") // before its first rollout
 	case s.UpdatedReplicas < want && !d.Spec.Paused:
 		return progress("%d of %d pods are of its newest template", s.UpdatedReplicas, want)
 	case s.Replicas > s.UpdatedReplicas && !d.Spec.Paused:

@@ -95,6 +95,7 @@ func TestHealthOfEveryKind(t *testing.T) {
 		"a new deployment":           {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: x, generation: 2}, status: {observedGeneration: 1}}", InProgress, "not been looked at"},
 		"a deployment that rolls":    {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}, spec: {replicas: 3}, status: {replicas: 4, updatedReplicas: 1, availableReplicas: 3}}", InProgress, "1 of 3 pods are of its newest template"},
 		"one whose old pods go":      {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}, spec: {replicas: 3}, status: {replicas: 4, updatedReplicas: 3, availableReplicas: 3}}", InProgress, "1 pods of older templates"},
+		"one paused from the first":  {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}, spec: {replicas: 3, paused: true}}", Current, "is paused"},
 		"a deployment":               {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}, spec: {replicas: 3}, status: {replicas: 3, updatedReplicas: 3, availableReplicas: 3}}", Current, ""},
 		"a paused deployment":        {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}, spec: {replicas: 3, paused: true}, status: {replicas: 3, availableReplicas: 3}}", Current, "paused"},
 		"a stuck deployment":         {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}, status: {conditions: [{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded, message: has timed out}]}}", Failed, "timed out"},

@@ -216,6 +216,20 @@ func TestAPausedDeploymentOnlyScales(t *testing.T) {
 	k.become("1 web:1 0 0\n2 web:2 4 4")
 }
 
+func TestADeploymentMayBeginPaused(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	d := deployment()
+	d.Spec.Paused = true
+	k.Create(d)
+	k.Eventually("it is looked at", func() (bool, string) {
+		k.read(d)
+		return d.Status.ObservedGeneration == d.Generation && len(d.Status.Conditions) > 0, fmt.Sprintf("%+v", d.Status)
+	})
+	edit(k, d, func(d *appsv1.Deployment) { d.Spec.Paused = false })
+	k.become("1 web:1 3 3")
+}
+
 func TestARestartInTheMiddleGoesOn(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)

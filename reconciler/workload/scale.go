@@ -69,6 +69,8 @@ func (r Rollout) scaled(current *appsv1.ReplicaSet, olds []*appsv1.ReplicaSet) [
 	case len(active) == 0 && len(olds) > 0:
 		active = olds[len(olds)-1:]
 		sizes[active[0].Name] = want
+	case len(active) == 0:
+		return nil // It was paused before its first rollout.
 	case len(active) == 1:
 		sizes[active[0].Name] = want
 	case r.saturated(current):

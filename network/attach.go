@@ -199,7 +199,13 @@ func (d *Driver) finishNodeSide(a netip.Addr) error {
 	if _, err := setSysctl("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", "1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if _, err := setSysctl("/proc/sys/net/ipv4/conf/"+name+"/rp_filter", "1"); err != nil {
+	// The rules look at where each packet comes from before anything else is done with it. Where
+	// nftables has them, the kernel need not look a second time.
+	reverse := "0"
+	if d.byChains {
+		reverse = "1"
+	}
+	if _, err := setSysctl("/proc/sys/net/ipv4/conf/"+name+"/rp_filter", reverse); err != nil {
 		return err
 	}
 	link, err := netlink.LinkByName(name)

@@ -43,14 +43,17 @@ func hostChains(name, links string, cluster, subnet netip.Prefix) []hostChain {
 	}
 }
 
-// withOverlay lets in what other nodes send for this one's pods.
+// withOverlay lets in what other nodes send for this one's pods, first of all: there is most of it.
 func withOverlay(chains []hostChain, port uint16, peers []netip.Addr) []hostChain {
 	for i := range chains {
-		for _, p := range peers {
-			if chains[i].builtin == "INPUT" {
-				chains[i].rules = append(chains[i].rules, fmt.Sprintf("-s %s/32 -p udp -m udp --dport %d -j ACCEPT", p, port))
-			}
+		if chains[i].builtin != "INPUT" {
+			continue
 		}
+		var first []string
+		for _, p := range peers {
+			first = append(first, fmt.Sprintf("-s %s/32 -p udp -m udp --dport %d -j ACCEPT", p, port))
+		}
+		chains[i].rules = append(first, chains[i].rules...)
 	}
 	return chains
 }

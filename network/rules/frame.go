@@ -84,7 +84,8 @@ func (f Frame) chains() []chain {
 		{name: "host", rules: f.host()},
 		// Every chain at a hook costs each packet: what is looked at early stands in one.
 		{name: "early", kind: filter, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityRaw, rules: append([]rule{
-			// The reverse path filter of the links does the same, unless somebody turns it off.
+			// What does not come from the pod's own address. The kernel's reverse path filter does the
+			// same, but is turned down by systemd on every link that appears.
 			join(fromLink(f.Links), fromElsewhere(), verdictOf("drop", expr.VerdictDrop)),
 		}, f.overlayEarly()...)},
 		{name: "prerouting", kind: nat, hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityNATDest, rules: asked},

@@ -82,6 +82,15 @@ func TestLab(t *testing.T) {
 	})
 	eventually(t, "a port of a pod", func() error { return forwarded(t, "look", "-n", "shop", "--config", config) })
 
+	says(2, "host node1 has no part \"agent\": it has [engine server]", "kill", "node1", "agent")
+	says(0, "", "kill", "node1", "server")
+	if err := get("Ready", "nodes"); err == nil {
+		t.Error("a server that was killed answers")
+	}
+	says(0, "", "start", "node1")
+	says(0, "", "start", "node1")
+	eventually(t, "the server answers again", func() error { return get("Ready", "nodes") })
+
 	says(0, "", "cut", "node1")
 	if res := runs(t, nil, "timeout", "2", program(t), "get", "nodes", "--config", config); res.code == 0 {
 		t.Errorf("a host that was cut off answers: %s", res)

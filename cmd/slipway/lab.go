@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -23,8 +25,9 @@ func labCommand() *cobra.Command {
 own, connected by a bridge. A server and nodes are started in them as on machines.`,
 	}
 	cmd.AddCommand(labUpCommand(), labDownCommand(), labLoadCommand(), labExecCommand(),
-		labHostCommand("cut", "Part a host from all others, as a pulled cable does", (*lab.Host).Cut),
-		labHostCommand("heal", "Undo cut", (*lab.Host).Heal), labEtcdCommand())
+		labHostCommand("cut", "Part a host from all others, as a pulled cable does", func(_ context.Context, h *lab.Host) error { return h.Cut() }),
+		labHostCommand("heal", "Undo cut", func(_ context.Context, h *lab.Host) error { return h.Heal() }), labKillCommand(),
+		labHostCommand("start", "Start what a host should run and does not", func(ctx context.Context, h *lab.Host) error { return h.Start(ctx) }), labEtcdCommand())
 	return cmd
 }
 
@@ -170,12 +173,35 @@ func labExecCommand() *cobra.Command {
 	return cmd
 }
 
-func labHostCommand(verb, short string, do func(*lab.Host) error) *cobra.Command {
+func labHostCommand(verb, short string, do func(context.Context, *lab.Host) error) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   verb + " NODE",
 		Short: short,
 		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := lab.Open(dir, nil)
+			if err != nil {
+				return err
+			}
+			h, err := l.Host(args[0])
+			if err != nil {
+				return err
+			}
+			return do(cmd.Context(), h)
+		},
+	}
+	labFlag(cmd, &dir)
+	return cmd
+}
+
+func labKillCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:     "kill NODE PART",
+		Short:   "End a part of a host at once, as a crash does: engine, server, agent or etcd",
+		Args:    cobra.ExactArgs(2),
+		Example: "  slipway lab kill node1 server\n  slipway lab start node1",
 		RunE: func(_ *cobra.Command, args []string) error {
 			l, err := lab.Open(dir, nil)
 			if err != nil {
@@ -185,7 +211,11 @@ func labHostCommand(verb, short string, do func(*lab.Host) error) *cobra.Command
 			if err != nil {
 				return err
 			}
-			return do(h)
+			part := lab.Part(args[1])
+			if !slices.Contains(h.Parts(), part) {
+				return fmt.Errorf("host %s has no part %q: it has %v", h.Name, part, h.Parts())
+			}
+			return h.Kill(part)
 		},
 	}
 	labFlag(cmd, &dir)

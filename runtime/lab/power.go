@@ -43,17 +43,40 @@ func removeInside() error {
 }
 
 // PowerOn starts what the host runs, after [Host.PowerOff]. It returns before the node is Ready.
-func (h *Host) PowerOn(ctx context.Context) error {
-	if err := h.StartEngine(ctx); err != nil {
-		return err
-	}
+func (h *Host) PowerOn(ctx context.Context) error { return h.Start(ctx) }
+
+// Parts are those that the host has, in the order in which they are started.
+func (h *Host) Parts() []Part {
+	parts := []Part{Engine}
 	if h.Member {
-		if err := h.StartEtcd(ctx); err != nil {
+		parts = append(parts, Etcd)
+	}
+	if h.Server {
+		return append(parts, Server)
+	}
+	return append(parts, Agent)
+}
+
+// Start starts the parts of the host that do not run. It returns before the node is Ready.
+func (h *Host) Start(ctx context.Context) error {
+	for _, part := range h.Parts() {
+		if h.Runs(part) {
+			continue
+		}
+		var err error
+		switch part {
+		case Engine:
+			err = h.StartEngine(ctx)
+		case Etcd:
+			err = h.StartEtcd(ctx)
+		case Server:
+			err = h.StartServer(ctx)
+		case Agent:
+			err = h.StartAgent()
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if h.Server {
-		return h.StartServer(ctx)
-	}
-	return h.StartAgent()
+	return nil
 }

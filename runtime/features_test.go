@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,20 +106,22 @@ func TestAProbeThatHangsLeavesNoProcess(t *testing.T) {
 	c.ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, TimeoutSeconds: 1, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"sleep", "987"}}}}
 	l.pod("hang", corev1.PodSpec{Containers: []corev1.Container{c}})
 	l.until("hang", "running", phase(corev1.PodRunning))
-	count := func() (n int) {
+	// hanging are the ids of the processes: the next probe begins as soon as one is ended.
+	hanging := func() (ids []string) {
 		top, err := l.docker.ContainerTop(t.Context(), l.running("main"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range top.Processes {
 			if strings.Contains(strings.Join(p, " "), "sleep 987") {
-				n++
+				ids = append(ids, p[slices.Index(top.Titles, "PID")])
 			}
 		}
-		return n
+		return ids
 	}
-	l.poll("a probe hangs", func() bool { return count() > 0 }, nothing)
-	l.poll("and is ended", func() bool { return count() == 0 }, nothing)
+	var first []string
+	l.poll("a probe hangs", func() bool { first = hanging(); return len(first) > 0 }, nothing)
+	l.poll("and is ended", func() bool { return !slices.Contains(hanging(), first[0]) }, nothing)
 	if l.get("hang").Status.ContainerStatuses[0].RestartCount != 0 {
 		t.Error("the container ended with it")
 	}

@@ -21,7 +21,7 @@ import (
 )
 
 // admitting is live state as a server opens it, with project shop.
-func admitting(t *testing.T) *state.Client {
+func admitting(t testing.TB) *state.Client {
 	t.Helper()
 	store, err := state.Open(t.Context(), state.Options{
 		DataDir: t.TempDir(), NoSync: true, Default: api.Default, Validate: api.Validate, ValidateUpdate: api.ValidateUpdate, Admit: admission.Admit,
@@ -40,7 +40,7 @@ func admitting(t *testing.T) *state.Client {
 }
 
 // pod is one of project shop, by its spec in YAML.
-func pod(t *testing.T, name, spec string) *corev1.Pod {
+func pod(t testing.TB, name, spec string) *corev1.Pod {
 	t.Helper()
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}}
 	if err := yaml.UnmarshalStrict([]byte("containers: [{name: c, image: busybox}]\n"+spec), &p.Spec); err != nil {
@@ -124,5 +124,19 @@ func TestRestrictedGivesUsersOfTheProject(t *testing.T) {
 	}
 	if err := c.Create(ctx, pod(t, "root", "securityContext: {runAsUser: 0}")); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "1000050000-1000059999") {
 		t.Errorf("root: %v", err)
+	}
+}
+
+// BenchmarkAdmit is what making a pod costs more.
+func BenchmarkAdmit(b *testing.B) {
+	c := admitting(b)
+	for name, spec := range map[string]string{"plain": "", "refused": path} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := admission.Admit(b.Context(), c, pod(b, "p", spec)); (err != nil) != (name == "refused") {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -170,10 +170,15 @@ func title(field string) string {
 		switch {
 		case i == 0:
 			r = unicode.ToUpper(r)
-		case unicode.IsUpper(r) && (unicode.IsLower(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1])):
+		case unicode.IsUpper(r) && (unicode.IsLower(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1]) && !plural(runes[i+1:])):
 			b.WriteByte(' ')
 		}
 		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// plural says that a word ends here with an s, as in hostIPs.
+func plural(rest []rune) bool {
+	return rest[0] == 's' && (len(rest) == 1 || unicode.IsUpper(rest[1]))
 }

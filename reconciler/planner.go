@@ -167,6 +167,10 @@ func (p *planner) addStep(app *v1alpha1.Application, c candidate, got outcome, k
 		out.inventory = slices.DeleteFunc(out.inventory, func(r inventoryRef) bool { return r == c.ref })
 		return nil
 	}
+	if got.before == nil && c.shaped.GetKind() == "Pod" && apierrors.IsForbidden(got.err) {
+		// What lets it in may come with the same plan: whether it does is asked for the plan as a whole.
+		got = outcome{action: ssa.CreatedAction}
+	}
 	if got.err != nil {
 		problems, ok := problemsFrom(c.DesiredObject, got.err)
 		if !ok {

@@ -14,21 +14,29 @@ import (
 )
 
 // admit adds to a plan's problems the pods that would not be admitted, though they will be asked for only later and by
-// somebody else: a commit that can never run says so at its file and line. Those that want nothing special are left to
-// when they are made.
+// somebody else: a commit that can never run says so at its file and line. Those that want nothing special are looked
+// at where not everybody may have all that.
 func (r *Reconciler) admit(ctx context.Context, plan *Plan) error {
 	var brought *admission.Brought
+	strict := false
 	for _, s := range plan.Steps {
 		if s.Action == Prune {
 			continue
 		}
 		pod, at := constraints.PodOf(s.desired)
-		if pod == nil || len(constraints.Reaches(pod)) == 0 {
+		if pod == nil {
 			continue
 		}
 		if brought == nil {
 			b := broughtBy(plan)
 			brought = &b
+			var err error
+			if strict, err = admission.Strict(ctx, r.Client, b); err != nil {
+				return err
+			}
+		}
+		if !strict && len(constraints.Reaches(pod)) == 0 {
+			continue
 		}
 		_, err := admission.Ask(ctx, r.Client, pod, *brought)
 		var refusal *constraints.Refusal

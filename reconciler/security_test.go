@@ -1,6 +1,7 @@
 package reconciler_test
 
 import (
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"slipway.dev/slipway/api"
+	"slipway.dev/slipway/reconciler/admission"
+	"slipway.dev/slipway/state"
 )
 
 // The kinds that hold pods, each with a container that is to be privileged; %s is the account.
@@ -146,5 +149,39 @@ func TestAConfinedRepositoryHandsOutNoHost(t *testing.T) {
 		if got := w.problems(app, file); got != "" {
 			t.Errorf("%q was refused: %s", file, got)
 		}
+	}
+}
+
+// TestPodsOfAPlanThatLetsThemIn: where live state itself admits pods, one that is only let in by its own plan is applied
+// after that; one that is not is refused once, at its field.
+func TestPodsOfAPlanThatLetsThemIn(t *testing.T) {
+	t.Parallel()
+	store, err := state.Open(t.Context(), state.Options{
+		DataDir: t.TempDir(), NoSync: true, Default: api.Default, Validate: api.Validate, ValidateUpdate: api.ValidateUpdate, Admit: admission.Admit,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	w := newTenancyOn(t, store.Client())
+	admin := application(api.SystemProject, "shop", "")
+	pod := strings.Replace(privilegedPods["Pod"], "SPEC", privilegedSpec, 1)
+	if got := w.problems(admin, usesPrivileged, bindsAgent, pod); got != "" {
+		t.Errorf("with a role and a binding: %s", got)
+	}
+	if got := w.problems(admin, pod); strings.Count(got, "\n") > 0 || !strings.Contains(got, "spec.containers[0].securityContext.privileged") {
+		t.Errorf("without: %s", got)
+	}
+	// Where root is not everybody's, templates that want it are told, too.
+	root := strings.Replace(strings.Replace(privilegedPods["Deployment"], "SPEC", privilegedSpec, 1), "privileged: true", "runAsUser: 0", 1)
+	none := strings.Replace(strings.Replace(agentsConstraints, "agents", "anyuid", 1), "users", "groups", 1)
+	if got := w.problems(admin, root); got != "" {
+		t.Errorf("root: %s", got)
+	}
+	cluster := application(api.SystemProject, "", "")
+	inShop := strings.Replace(root, "metadata: {name: x}", "metadata: {name: x, namespace: shop}", 1)
+	if got := w.problems(cluster, none, inShop); !strings.Contains(got, "spec.template.spec.containers[0].securityContext.runAsUser") {
+		t.Errorf("root where it is not allowed: %s", got)
 	}
 }

@@ -35,7 +35,12 @@ type tenancy struct {
 
 func newTenancy(t *testing.T) *tenancy {
 	t.Parallel()
-	w := &tenancy{T: t, client: statetest.New(t), repo: &repository{}}
+	return newTenancyOn(t, statetest.New(t))
+}
+
+func newTenancyOn(t *testing.T, c *state.Client) *tenancy {
+	t.Helper()
+	w := &tenancy{T: t, client: c, repo: &repository{}}
 	w.r = &reconciler.Reconciler{
 		Client: w.client, Sources: w.repo, Render: plainYAML{}, Log: slog.New(slog.DiscardHandler),
 		Events: event.New(w.client, "test", slog.New(slog.DiscardHandler)), Registry: "127.0.0.1:7081",

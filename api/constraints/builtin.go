@@ -24,6 +24,9 @@ func harmless() []securityv1.FSType {
 	}
 }
 
+// Everybody names those that every account may use, unless an administrator declares them otherwise.
+const Everybody = "anyuid"
+
 // BuiltIn are the constraints that need not be declared: OpenShift's, with two differences. All accounts may use
 // anyuid, so that images made for plain Docker run as they are; and only privileged lets gain privileges.
 func BuiltIn() []securityv1.SecurityContextConstraints {
@@ -49,7 +52,7 @@ func BuiltIn() []securityv1.SecurityContextConstraints {
 			c.RunAsUser.Type = securityv1.RunAsUserStrategyMustRunAsNonRoot
 			c.FSGroup.Type = securityv1.FSGroupStrategyRunAsAny
 		}),
-		with("anyuid", func(c *securityv1.SecurityContextConstraints) {
+		with(Everybody, func(c *securityv1.SecurityContextConstraints) {
 			first := int32(10)
 			c.Priority, c.Groups, c.RunAsUser = &first, []string{admins, everybody}, anybody
 			c.FSGroup.Type, c.RequiredDropCapabilities = securityv1.FSGroupStrategyRunAsAny, []corev1.Capability{"MKNOD"}

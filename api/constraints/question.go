@@ -15,7 +15,7 @@ import (
 
 // Reaches lists where a pod asks for more than every pod may have: for its host, or for power over it.
 func Reaches(pod *corev1.Pod) field.ErrorList {
-	floor, _ := Named("anyuid", nil)
+	floor, _ := Named(Everybody, nil)
 	_, errs := Apply(&floor, pod, nil)
 	return errs
 }

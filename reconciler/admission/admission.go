@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"slipway.dev/slipway/api"
 	"slipway.dev/slipway/api/access"
 	"slipway.dev/slipway/api/constraints"
 )
@@ -49,24 +50,39 @@ type Brought struct {
 	Ranges map[string]string
 }
 
-// Ask answers as constraints.Question does.
-func Ask(ctx context.Context, r client.Reader, pod *corev1.Pod, b Brought) (*corev1.Pod, error) {
+// Strict says that what everybody may have by itself was declared to be something else.
+func Strict(ctx context.Context, r client.Reader, b Brought) (bool, error) {
+	declared, err := declared(ctx, r, b)
+	return slices.ContainsFunc(declared, func(c securityv1.SecurityContextConstraints) bool { return c.Name == constraints.Everybody }), err
+}
+
+// declared are the constraints of live state, with what a plan makes of them.
+func declared(ctx context.Context, r client.Reader, b Brought) ([]securityv1.SecurityContextConstraints, error) {
 	var live securityv1.SecurityContextConstraintsList
 	if err := r.List(ctx, &live); err != nil {
 		return nil, fmt.Errorf("read the SecurityContextConstraints: %w", err)
 	}
-	declared := slices.DeleteFunc(live.Items, func(c securityv1.SecurityContextConstraints) bool {
+	left := slices.DeleteFunc(live.Items, func(c securityv1.SecurityContextConstraints) bool {
 		return slices.Contains(b.Gone, c.Name) || slices.ContainsFunc(b.Constraints, func(n securityv1.SecurityContextConstraints) bool { return n.Name == c.Name })
 	})
+	return append(left, b.Constraints...), nil
+}
+
+// Ask answers as constraints.Question does.
+func Ask(ctx context.Context, r client.Reader, pod *corev1.Pod, b Brought) (*corev1.Pod, error) {
+	declared, err := declared(ctx, r, b)
+	if err != nil {
+		return nil, err
+	}
 	return constraints.Question{
-		Pod: pod, Declared: append(declared, b.Constraints...),
+		Pod: pod, Declared: declared,
 		Project: func() (map[string]string, error) {
 			var p projectv1.Project
 			err := r.Get(ctx, client.ObjectKey{Name: pod.Namespace}, &p)
 			if client.IgnoreNotFound(err) != nil {
 				return nil, fmt.Errorf("read project %s: %w", pod.Namespace, err)
 			}
-			if len(p.Annotations) == 0 && b.Ranges != nil {
+			if p.Annotations[api.UIDRangeAnnotation] == "" && b.Ranges != nil {
 				return b.Ranges, nil
 			}
 			return p.Annotations, nil

@@ -172,9 +172,10 @@ func TestANodeRunsOnlyWhatItsConstraintsAllow(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.until("gone", "running", ready)
-	if _, err := os.Stat(filepath.Join(dir, "was-here")); err != nil {
-		t.Error(err)
-	}
+	l.poll("it writes on the host", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "was-here"))
+		return err == nil
+	}, nothing)
 }
 
 // TestPrivilegedContainers have what was asked for, and those beside them have not. Whether the kernel lets the engine

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -44,14 +43,25 @@ func ip(t testing.TB, args ...string) {
 	}
 }
 
-// overlay is held by the test whose server has an overlay on this host: all have the same port and identifier.
-var overlay sync.Mutex
+// holdOverlay waits until no other test, of this process or another, has a server with an overlay on this host: all
+// have the same port and identifier.
+func holdOverlay(t testing.TB) {
+	t.Helper()
+	for {
+		if held, err := net.Listen("unix", "@slipway-test-overlay"); err == nil {
+			t.Cleanup(func() { held.Close() })
+			return
+		} else if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
 
 func newGuest(t testing.TB, dir string) *guest {
 	t.Helper()
-	overlay.Lock()
-	t.Cleanup(overlay.Unlock)
-	id := nextID()
+	holdOverlay(t)
+	id := nextID(t)
 	g := &guest{t: t, name: fmt.Sprintf("g%05d", id%100000), dir: filepath.Join(dir, "guest"), dataDir: filepath.Join(dir, "node")}
 	wire := fmt.Sprintf("10.%d.%d.", 200+id%50, id/50%250)
 	g.ours, g.address = wire+"1", wire+"2"

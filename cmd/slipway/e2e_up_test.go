@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -142,9 +144,22 @@ type upped struct {
 // ids counts what this process has made.
 var ids atomic.Int32
 
-// nextID is what names and networks of a server or a guest are made of. Those of one process differ, and
-// most likely those of two.
-func nextID() int { return os.Getpid() + int(ids.Add(1)) }
+// nextID is what names and networks of a server or a guest are made of: none that something on this host has.
+func nextID(t testing.TB) int {
+	t.Helper()
+	have, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		id := os.Getpid() + int(ids.Add(1))
+		if !slices.ContainsFunc(have, func(a net.Addr) bool {
+			return strings.HasPrefix(a.String(), fmt.Sprintf("100.%d.", 64+id%64)) || strings.HasPrefix(a.String(), fmt.Sprintf("10.%d.%d.", 200+id%50, id/50%250))
+		}) {
+			return id
+		}
+	}
+}
 
 // newUp prepares a server beside all others of this machine. At the test's end it is
 // taken down, and must leave nothing.
@@ -156,7 +171,7 @@ func newUp(t testing.TB, args ...string) *upped {
 	docker := enginetest.Client(t)
 	busybox := enginetest.Busybox(t, docker)
 	dir := shortDir(t)
-	port, id := freePort(t, 0, 1, 2, 3), nextID()
+	port, id := freePort(t, 0, 1, 2, 3), nextID(t)
 	u := &upped{t: t, image: busybox, api: fmt.Sprintf("http://127.0.0.1:%d", port), router: fmt.Sprintf("http://127.0.0.1:%d", port+2)}
 	u.instance = instance{
 		docker: docker, dir: dir, dataDir: filepath.Join(dir, "data"),

@@ -29,7 +29,7 @@ demo: build
 # and amid faults, beside which nothing else gets its turn in time. Most of its tests wait for
 # pods, leases and builds: several at once.
 test: lint
-	$(WITH_ENGINE) $(GO) test -vet=off -timeout 30m $$($(GO) list ./... | grep -v '/cmd/slipway$$')
+	$(WITH_ENGINE) $(GO) test -vet=off -p 3 -timeout 30m $$($(GO) list ./... | grep -v '/cmd/slipway$$')
 	$(WITH_ENGINE) $(GO) test -vet=off -timeout 30m -parallel 3 ./cmd/slipway
 	cd bench && $(GO) test -vet=off -timeout 10m ./...
 

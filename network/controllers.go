@@ -78,12 +78,12 @@ func (d *Driver) prime(ctx context.Context) error {
 		return err
 	}
 	d.primed = true
-	if _, err := d.ensureOverlay(); err != nil {
-		d.Log.Warn("other nodes' pods are not reached", "error", err)
-	}
 	if err := d.sync(); err != nil {
 		d.primed = false
 		return err
+	}
+	if _, err := d.ensureOverlay(); err != nil {
+		d.Log.Warn("other nodes' pods are not reached", "error", err)
 	}
 	for name, e := range behind {
 		d.followed.set(name, e)

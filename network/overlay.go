@@ -53,6 +53,7 @@ func hostOf(h *networkv1.HostSubnet) (host, error) {
 func (d *Driver) placeHost(name string, h *networkv1.HostSubnet) error {
 	delete(d.hosts, name)
 	d.checked = moment{} // The firewall names the nodes.
+	defer d.guardOverlay()
 	if h == nil {
 		d.table.Put(ownerOfHost(name), nil)
 		return nil
@@ -65,6 +66,13 @@ func (d *Driver) placeHost(name string, h *networkv1.HostSubnet) error {
 	d.hosts[name] = at
 	d.table.Put(ownerOfHost(name), rules.OfHost(at.gateway(), at.address, name == d.Node))
 	return nil
+}
+
+// guardOverlay has the rules take packets of the overlay from other nodes only, as soon as there is one.
+func (d *Driver) guardOverlay() {
+	if len(d.peers()) > 0 {
+		d.table.Put("overlay", rules.OfOverlay(d.OverlayPort))
+	}
 }
 
 func (d *Driver) reconcileHost(ctx context.Context, name key) (loop.Result, error) {
@@ -80,8 +88,15 @@ func (d *Driver) reconcileHost(ctx context.Context, name key) (loop.Result, erro
 	if err := d.placeHost(name.Name, h); err != nil {
 		return loop.Result{}, err
 	}
+	// The rules come before the link that they guard, and go after it.
+	if err := d.sync(); err != nil {
+		return loop.Result{}, err
+	}
 	if _, err := d.ensureOverlay(); err != nil {
 		return loop.Result{}, err
+	}
+	if len(d.peers()) == 0 {
+		d.table.Put("overlay", nil)
 	}
 	return loop.Result{}, d.sync()
 }

@@ -43,6 +43,7 @@ endpoints 0.0.0.0 . tcp . 30080 . 0 : 10.128.0.2 . 8080
 farports tcp . 30080 : goto nodespread-1
 farports udp . 30090 : goto farspread-1
 endpoints 0.0.0.1 . udp . 30090 . 0 : 10.128.2.3 . 8080
+overlays 4789
 hairpin 10.128.0.2 . 10.128.0.2
 hairpin 10.128.0.3 . 10.128.0.3
 hairpin 10.128.2.3 . 10.128.2.3

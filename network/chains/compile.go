@@ -151,7 +151,7 @@ func (c *compiler) guards() {
 	host = append(host, c.each(rules.HostPorts, "-p tcp -m tcp --dport %s -j RETURN", resetTCP, prohibited)...)
 	c.add("filter", "host", "", host...)
 	var input []string
-	if c.f.Overlay != "" {
+	if c.f.Overlay != "" && len(c.sets[rules.Overlays]) > 0 {
 		// The VNI of RFC 7348 lies behind the headers of IPv4, whose length is its own to say, and UDP.
 		input = append(input, fmt.Sprintf(`-p udp -m udp --dport %d -m u32 --u32 "0x0>>0x16&0x3c@0xc>>0x8=%#x" %s`, c.f.OverlayPort, c.f.VNI, c.jump("peers")))
 	}

@@ -18,6 +18,7 @@
 //	hostports  port                                 what pods may open on the node
 //	carries    pod → number                         what tells other nodes the pod's virtual network
 //	admits     pod . number                         what the pod takes from other nodes
+//	overlays   port                                 where this node takes what other nodes send for its pods
 //	peers      address                              where the other nodes are
 //
 // A connection to a service is looked up in services, goes to the chain spread-N, draws an

@@ -28,6 +28,7 @@ const (
 	Netids    Set = "netids"
 	Members   Set = "members"
 	HostPorts Set = "hostports"
+	Overlays  Set = "overlays"
 
 	PolicedIn   Set = "policedin"
 	PolicedOut  Set = "policedout"
@@ -114,6 +115,7 @@ var layouts = map[Set]layout{
 	Netids:    {key: fields(address), value: fields(mark)},
 	Members:   {key: fields(address, mark)},
 	HostPorts: {key: fields(port)},
+	Overlays:  {key: fields(port)},
 
 	PolicedIn:   {key: fields(address), value: fields(verdict)},
 	PolicedOut:  {key: fields(address), value: fields(verdict)},

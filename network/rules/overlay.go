@@ -96,7 +96,11 @@ func (f Frame) overlayEarly() []rule {
 	return []rule{join(isProtocol("udp"), toPort(f.OverlayPort), peer(offsetSource, false), untracked())}
 }
 
-// overlayInput drops what claims to be of our overlay but comes from none of the nodes.
+// OfOverlay is the elements of a node that has an overlay, at that port of UDP. One without takes no packets of
+// it, and leaves those alone that are for another instance on the host.
+func OfOverlay(port uint16) Elements { return Elements{{Overlays, fmt.Sprint(port)}: ""} }
+
+// overlayInput drops what claims to be of our overlay, if there is one, but comes from none of the nodes.
 func (f Frame) overlayInput() []rule {
 	if f.Overlay == "" {
 		return nil
@@ -111,7 +115,10 @@ func (f Frame) overlayInput() []rule {
 func (f Frame) isOurs() rule {
 	const offsetVNI = 8 + 4
 	vni := binary.BigEndian.AppendUint32(nil, f.VNI)[1:]
-	return join(isProtocol("udp"), toPort(f.OverlayPort), rule{fmt.Sprintf("vxlan vni %d", f.VNI), []expr.Any{
+	return join(isProtocol("udp"), rule{"th dport @overlays", []expr.Any{
+		destinationPort(regWide),
+		&expr.Lookup{SourceRegister: regWide, SetName: string(Overlays)},
+	}}, rule{fmt.Sprintf("vxlan vni %d", f.VNI), []expr.Any{
 		&expr.Payload{DestRegister: regWide, Base: expr.PayloadBaseTransportHeader, Offset: offsetVNI, Len: 3},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: regWide, Data: vni},
 	}})

@@ -95,14 +95,19 @@ type Container struct {
 	Held bool
 }
 
+// attemptOf is which container of its name and pod one is; 0 is the first.
+func attemptOf(labels map[string]string) int {
+	n, _ := strconv.Atoi(labels[LabelAttempt])
+	return n
+}
+
 // observed reads a container from Docker's answer.
 func observed(c container.InspectResponse) Container {
 	l := c.Config.Labels
-	attempt, _ := strconv.Atoi(l[LabelAttempt])
 	backoff, _ := time.ParseDuration(l[LabelBackoff])
 	grace, _ := time.ParseDuration(l[LabelGrace])
 	o := Container{
-		ID: c.ID, UID: types.UID(l[LabelUID]), Kind: Kind(l[LabelKind]), Name: l[LabelContainer], Attempt: attempt,
+		ID: c.ID, UID: types.UID(l[LabelUID]), Kind: Kind(l[LabelKind]), Name: l[LabelContainer], Attempt: attemptOf(l),
 		Hash: l[LabelHash], Sandbox: l[LabelSandbox], Backoff: backoff, Grace: grace,
 		PID: c.State.Pid, ExitCode: int32(c.State.ExitCode), OOMKilled: c.State.OOMKilled, Error: c.State.Error,
 		StartedAt: moment(c.State.StartedAt), FinishedAt: moment(c.State.FinishedAt),

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -115,7 +114,6 @@ func (a *Agent) fromOutside(m events.Message, of owner) {
 	if k := Kind(l[LabelKind]); k == Sandbox || k == Pooled {
 		name = "POD"
 	}
-	attempt, _ := strconv.Atoi(l[LabelAttempt])
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: of.key.Namespace, Name: of.key.Name, UID: of.uid}}
-	a.Recorder.Event(pod, corev1.EventTypeWarning, "Drift", "container %s (attempt %d) %s from outside of Slipway", name, attempt, did)
+	a.Recorder.Event(pod, corev1.EventTypeWarning, "Drift", "container %s (attempt %d) %s from outside of Slipway", name, attemptOf(l), did)
 }

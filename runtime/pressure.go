@@ -59,8 +59,12 @@ func (a *Agent) spareContainers(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	slices.SortFunc(list, func(x, y container.Summary) int { return cmp.Compare(x.Created, y.Created) })
+	newest := map[string]int{}
+	for _, c := range list {
+		newest[seatOf(c.Labels)] = max(newest[seatOf(c.Labels)], attemptOf(c.Labels))
+	}
 	var ids []string
-	for i, c := range list {
+	for _, c := range list {
 		if Kind(c.Labels[LabelKind]) == Sandbox || c.State != container.StateExited && c.State != container.StateDead {
 			continue
 		}
@@ -72,14 +76,18 @@ func (a *Agent) spareContainers(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		replaced := slices.ContainsFunc(list[i+1:], func(n container.Summary) bool {
-			return n.Labels[LabelUID] == c.Labels[LabelUID] && n.Labels[LabelKind] == c.Labels[LabelKind] && n.Labels[LabelContainer] == c.Labels[LabelContainer]
-		})
+		// Not told by times of creation, which are whole seconds.
+		replaced := attemptOf(c.Labels) < newest[seatOf(c.Labels)]
 		if string(pod.UID) == c.Labels[LabelUID] && (ended(&pod) || replaced) {
 			ids = append(ids, c.ID)
 		}
 	}
 	return ids, nil
+}
+
+// seatOf is what all attempts at one container of a pod have in common.
+func seatOf(labels map[string]string) string {
+	return labels[LabelUID] + "/" + labels[LabelKind] + "/" + labels[LabelContainer]
 }
 
 // relieve evicts a pod when a disk that pods write to is fuller than DiskEvict, and

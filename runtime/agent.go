@@ -128,9 +128,9 @@ type memory struct {
 	behind map[string]bool
 	left   map[string]uint64
 	ask    string
-	// handedOver is since when nothing leads to it; late says that this was waited for in vain.
+	// handedOver is since when nothing leads to it, and holders who did when that was last looked at.
 	handedOver time.Time
-	late       bool
+	holders    []string
 	// deleted: the object was deleted, and may still wait for finalizers.
 	deleted  bool
 	stopping map[string]time.Time

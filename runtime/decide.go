@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -104,6 +105,9 @@ func (w World) terminate(p *Plan) {
 	if rest := w.untilStop(grace); runs && grace > 0 && rest > 0 {
 		p.again(rest)
 		return
+	}
+	if runs && grace > 0 && w.HandedOver.IsZero() && len(w.Stopping) == 0 {
+		p.do(Action{Verb: TellLate, Why: strings.Join(w.Holders, ", ")})
 	}
 	if !w.stopAll(p, w.Containers, &grace, "its pod is being deleted") {
 		return

@@ -263,14 +263,14 @@ func TestDecide(t *testing.T) {
 			world: scene(deleted(5*time.Second), handedOver(time.Second), has(run, main(0, Running, time.Hour))), after: time.Second,
 		},
 		"but it waits no longer than its grace period": {
-			world: scene(deleted(30*time.Second), handedOver(0), has(run, main(0, Running, time.Hour))), plan: "stop main c0 grace=30s", after: 30 * time.Second,
+			world: scene(deleted(30*time.Second), handedOver(0), has(run, main(0, Running, time.Hour))), plan: "tell-late; stop main c0 grace=30s", after: 30 * time.Second,
 		},
 		"nor drains": {
 			world: scene(deleted(30*time.Second), handedOver(time.Second), has(run, main(0, Running, time.Hour))), plan: "stop main c0 grace=30s", after: 30 * time.Second,
 		},
 		"nor longer than 30 s": {
 			world: scene(deleted(30*time.Second), handedOver(0), func(w *World) { *w.Pod.DeletionGracePeriodSeconds = 3600 }, has(run, main(0, Running, time.Hour))),
-			plan:  "stop main c0 grace=1h0m0s", after: time.Hour,
+			plan:  "tell-late; stop main c0 grace=1h0m0s", after: time.Hour,
 		},
 		"and not at all without one": {
 			world: scene(deleted(0), handedOver(0), func(w *World) { *w.Pod.DeletionGracePeriodSeconds = 0 }, has(run, main(0, Running, time.Hour))), plan: "kill main c0",

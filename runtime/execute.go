@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,6 +88,9 @@ func (a *Agent) execute(ctx context.Context, key loop.Key, r *round, act Action)
 		return a.resume(ctx, key, w.Pod, act)
 	case OpenGate:
 		return a.letGo(ctx, key, w, act)
+	case TellLate:
+		a.say(w.Pod, corev1.EventTypeWarning, "HandOverLate", "The pod is stopped although requests may still be led to it by: %s", cmp.Or(act.Why, "everybody, as nobody could be asked"))
+		return nil
 	case StopContainer:
 		a.stopContainer(key, w, act)
 		return nil

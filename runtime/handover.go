@@ -192,7 +192,7 @@ func (a *Agent) handOver(ctx context.Context, pod *corev1.Pod) (loop.Result, err
 	var since time.Time
 	var first, over bool
 	known := a.recall(pod.UID, func(m *memory) {
-		first, over = m.left == nil, !m.handedOver.IsZero() || m.late
+		first, over = m.left == nil, !m.handedOver.IsZero()
 		since = m.deletionSeen
 	})
 	switch {
@@ -211,7 +211,6 @@ func (a *Agent) handOver(ctx context.Context, pod *corev1.Pod) (loop.Result, err
 		return loop.Result{}, err
 	}
 	holders, news := d.holders(), false
-	late := now.Sub(since) >= min(graceOf(pod), handOverMost)
 	a.recall(pod.UID, func(m *memory) {
 		if len(d.Named) == 0 && len(d.silent()) > 0 && m.ask == "" {
 			m.ask, news = question(d.Left), true
@@ -219,16 +218,12 @@ func (a *Agent) handOver(ctx context.Context, pod *corev1.Pod) (loop.Result, err
 		if len(holders) == 0 {
 			m.handedOver, news = now, true
 		}
-		m.late = late
+		m.holders = holders
 	})
 	if news {
 		a.wakeAll(ctx, []loop.Key{client.ObjectKeyFromObject(pod)})
 	}
-	switch {
-	case len(holders) == 0:
-		return loop.Result{}, nil
-	case late:
-		a.say(pod, corev1.EventTypeWarning, "HandOverLate", "The pod is stopped although requests may still be led to it by: %s", strings.Join(holders, ", "))
+	if len(holders) == 0 || now.Sub(since) >= min(graceOf(pod), handOverMost) {
 		return loop.Result{}, nil
 	}
 	return loop.Result{After: pace(now.Sub(since))}, nil

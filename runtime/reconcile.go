@@ -163,7 +163,7 @@ func (a *Agent) observeMemory(key loop.Key, w *World) {
 		if len(a.Followers) == 0 {
 			m.handedOver = m.deletionSeen // nothing ever led to it
 		}
-		w.HandedOver, w.Asked = m.handedOver, m.ask
+		w.HandedOver, w.Holders, w.Asked = m.handedOver, m.holders, m.ask
 		w.DeletionSeen, w.Deleted, w.Attached = m.deletionSeen, m.deleted, m.attached
 		w.Failures, w.Wanted = maps.Clone(m.failures), maps.Clone(m.wanted)
 	})

@@ -40,6 +40,8 @@ type World struct {
 	// containers go on.
 	DeletionSeen, HandedOver time.Time
 	Drain                    time.Duration
+	// Holders are who led to it, or may have, when that was last looked at.
+	Holders []string
 	// Asked is what other nodes are asked before the pod is stopped; empty: nothing.
 	Asked string
 	// Deleted says that the object was deleted and only waits for its finalizers.
@@ -99,6 +101,7 @@ const (
 	RemoveFiles     Verb = "remove-files"
 	ClearFiles      Verb = "clear-files" // those that only one that runs needs
 	DeletePod       Verb = "delete-pod"
+	TellLate        Verb = "tell-late" // says who may lead to the pod still
 )
 
 // Action is one step. Each may be repeated.

@@ -4,14 +4,19 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 )
 
-// It does not run beside the other tests: a private engine of theirs that looked before
-// this one made docker0 would delete it.
 func TestAnotherEnginesBridgeSurvivesAPrivateEngine(t *testing.T) {
+	if !apart(t) {
+		return
+	}
 	before := dockerBridge(t)
 	dir := t.TempDir()
 	e, err := Start(t.Context(), Options{Dir: dir})
@@ -35,6 +40,9 @@ func TestAnotherEnginesBridgeSurvivesAPrivateEngine(t *testing.T) {
 
 // A bridge that a killed process left is removed and made again.
 func TestABridgeThatIsLeftIsRemoved(t *testing.T) {
+	if !apart(t) {
+		return
+	}
 	dockerBridge(t)
 	d := &daemon{bridge: "sl-test-left", namespace: t.Name()}
 	t.Cleanup(func() {
@@ -81,25 +89,36 @@ type link struct {
 	addresses string
 }
 
-// dockerBridge describes docker0, and makes one for this test where there is none.
+// apart runs the test in a process with a network of its own, where it answers true: on the
+// host, a private engine of another test that looked before there was a docker0 would delete it.
+func apart(t *testing.T) bool {
+	t.Helper()
+	const inside = "SLIPWAY_TEST_APART"
+	if os.Getenv(inside) != "" {
+		return true
+	}
+	t.Parallel()
+	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	c.Env = append(os.Environ(), inside+"=1")
+	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET}
+	out, err := c.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("in a network of its own: %v\n%s", err, out)
+	}
+	return false
+}
+
+// dockerBridge makes docker0, and describes it.
 func dockerBridge(t *testing.T) link {
 	t.Helper()
-	var absent netlink.LinkNotFoundError
-	if _, err := netlink.LinkByName(defaultBridge); errors.As(err, &absent) {
-		made := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
-		made.Name = defaultBridge
-		if err := netlink.LinkAdd(made); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := netlink.LinkDel(made); err != nil {
-				t.Error(err)
-			}
-		})
-		address := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 0, 2, 129), Mask: net.CIDRMask(32, 32)}}
-		if err := netlink.AddrAdd(made, address); err != nil {
-			t.Fatal(err)
-		}
+	made := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
+	made.Name = defaultBridge
+	if err := netlink.LinkAdd(made); err != nil {
+		t.Fatal(err)
+	}
+	address := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 0, 2, 129), Mask: net.CIDRMask(32, 32)}}
+	if err := netlink.AddrAdd(made, address); err != nil {
+		t.Fatal(err)
 	}
 	return describe(t)
 }

@@ -124,7 +124,8 @@ func join(parts []string, out string) error {
 		}
 		all.Lines, all.Failed = append(all.Lines, r.Lines...), append(all.Failed, r.Failed...)
 		all.Parts++
-		all.Until, all.Load = r.Until, append(all.Load, r.Load[len(r.Load)-1])
+		all.Date, all.Until = min(all.Date, r.Date), max(all.Until, r.Until)
+		all.Load = append(all.Load, r.Load[len(r.Load)-1])
 	}
 	if all == nil {
 		return errors.New("-join wants the files that -json wrote")

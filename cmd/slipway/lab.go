@@ -148,11 +148,7 @@ func labExecCommand() *cobra.Command {
 		Args:    cobra.MinimumNArgs(2),
 		Example: "  slipway lab exec node2 -- docker ps\n  slipway lab exec node2 -- ip route",
 		RunE: func(_ *cobra.Command, args []string) error {
-			l, err := lab.Open(dir, nil)
-			if err != nil {
-				return err
-			}
-			h, err := l.Host(args[0])
+			h, err := labHost(dir, args[0])
 			if err != nil {
 				return err
 			}
@@ -173,6 +169,15 @@ func labExecCommand() *cobra.Command {
 	return cmd
 }
 
+// labHost is a host of the lab that is kept in dir.
+func labHost(dir, name string) (*lab.Host, error) {
+	l, err := lab.Open(dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	return l.Host(name)
+}
+
 func labHostCommand(verb, short string, do func(context.Context, *lab.Host) error) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
@@ -180,11 +185,7 @@ func labHostCommand(verb, short string, do func(context.Context, *lab.Host) erro
 		Short: short,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := lab.Open(dir, nil)
-			if err != nil {
-				return err
-			}
-			h, err := l.Host(args[0])
+			h, err := labHost(dir, args[0])
 			if err != nil {
 				return err
 			}
@@ -203,11 +204,7 @@ func labKillCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(2),
 		Example: "  slipway lab kill node1 server\n  slipway lab start node1",
 		RunE: func(_ *cobra.Command, args []string) error {
-			l, err := lab.Open(dir, nil)
-			if err != nil {
-				return err
-			}
-			h, err := l.Host(args[0])
+			h, err := labHost(dir, args[0])
 			if err != nil {
 				return err
 			}

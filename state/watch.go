@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/metadata"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,8 +20,9 @@ import (
 )
 
 // Watch implements client.WithWatch. From a resourceVersion in the raw options it sends what
-// happened after it; without one it first sends an Added event for each existing object. An object
-// that stops matching the selectors is Deleted. Deleted events carry the object as it last was.
+// happened after it; without one it first sends an Added event for each object that exists when Watch is
+// called, so that whatever changes after Watch has returned is told. An object that stops matching the
+// selectors is Deleted. Deleted events carry the object as it last was.
 // Where one transaction wrote several objects of the kind at just the revision asked from (see
 // ApplyMany), they are sent again: the caller may have been cut off in the midst of them.
 // Where the revision is compacted away, or is none of this live state's, the watch ends with an Error event,
@@ -55,6 +57,13 @@ func (c *Client) Watch(ctx context.Context, list client.ObjectList, opts ...clie
 	} else {
 		w.resumed = w.rev
 		w.rev--
+	}
+	w.from = s.from
+	if w.initial {
+		if w.page, err = s.next(ctx); err != nil {
+			cancel()
+			return nil, err
+		}
 	}
 	go w.run(ctx)
 	return w, nil
@@ -97,7 +106,11 @@ type watcher struct {
 	// told is the last revision that the caller can know of.
 	told int64
 	// resumed is the revision that the caller has seen at least some of; 0: none.
-	resumed   int64
+	resumed int64
+	// from is the first key; the scan's own moves on.
+	from string
+	// page is the first of what exists, with initial.
+	page      []*mvccpb.KeyValue
 	initial   bool
 	marked    bool
 	bookmarks bool
@@ -160,7 +173,7 @@ func (w *watcher) follow(ctx context.Context) error {
 // past refuses a revision that is still to come: the caller knows it from a live state that was since
 // replaced by a backup, and would wait for it in vain.
 func (w *watcher) past(ctx context.Context) error {
-	resp, err := w.c.kv.Get(ctx, w.scan.from, clientv3.WithCountOnly())
+	resp, err := w.c.kv.Get(ctx, w.from, clientv3.WithCountOnly())
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", w.k.Resource, err)
 	}
@@ -184,7 +197,8 @@ func (w *watcher) shared(ctx context.Context, h *hub, place uint64) error {
 			} else if sent {
 				silence.Reset(w.c.opts.bookmarkEvery)
 			}
-			w.rev, place = t.rev, place+uint64(len(t.changes))
+			// The hub may be behind of what this watcher followed by itself.
+			w.rev, place = max(w.rev, t.rev), place+uint64(len(t.changes))
 			continue
 		}
 		if t.lost {
@@ -210,7 +224,7 @@ func (w *watcher) shared(ctx context.Context, h *hub, place uint64) error {
 func (w *watcher) alone(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for resp := range w.c.follow(ctx, w.scan.from, w.scan.end, w.rev+1) {
+	for resp := range w.c.follow(ctx, w.from, w.scan.end, w.rev+1) {
 		switch {
 		case resp.CompactRevision != 0 && resp.CompactRevision == w.resumed+1:
 			w.rev, w.resumed = w.resumed, 0
@@ -273,7 +287,7 @@ func (w *watcher) changes(ctx context.Context, changes []*change) (sent bool, er
 }
 
 func (w *watcher) covers(e *change) bool {
-	return e.key >= w.scan.from && e.key < w.scan.end
+	return e.key >= w.from && e.key < w.scan.end
 }
 
 // ownStream gives a watch of the embedded etcd a stream of its own. etcd's client puts watches whose
@@ -287,14 +301,8 @@ var streams atomic.Uint64
 
 // existing sends what there is and leaves rev at the revision it was read at.
 func (w *watcher) existing(ctx context.Context) error {
-	first := w.scan.from
-	defer func() { w.scan.from = first }()
-	for !w.scan.done {
-		kvs, err := w.scan.next(ctx)
-		if err != nil {
-			return err
-		}
-		for _, kv := range kvs {
+	for {
+		for _, kv := range w.page {
 			obj := w.proto()
 			ok, err := w.c.loadMatching(w.k, kv, obj, w.scan.match)
 			if err != nil {
@@ -303,6 +311,13 @@ func (w *watcher) existing(ctx context.Context) error {
 			if ok && !w.send(ctx, watch.Event{Type: watch.Added, Object: obj}) {
 				return ctx.Err()
 			}
+		}
+		if w.page = nil; w.scan.done {
+			break
+		}
+		var err error
+		if w.page, err = w.scan.next(ctx); err != nil {
+			return err
 		}
 	}
 	w.rev, w.told = w.scan.rev, w.scan.rev
@@ -323,83 +338,4 @@ func (w *watcher) bookmark(ctx context.Context, annotations map[string]string) b
 	obj.SetResourceVersion(formatRevision(rev))
 	obj.SetAnnotations(annotations)
 	return w.send(ctx, watch.Event{Type: watch.Bookmark, Object: obj})
-}
-
-// event translates a change of a key into what it means under the selectors.
-func (w *watcher) event(e *change) (watch.Event, bool, error) {
-	if e.Type == clientv3.EventTypeDelete {
-		return w.deleted(e)
-	}
-	obj, now, err := w.selected(e, false)
-	switch {
-	case err != nil:
-		return watch.Event{}, false, err
-	case e.IsCreate():
-		return copied(watch.Added, obj, now)
-	case w.scan.match.all():
-		return copied(watch.Modified, obj, true)
-	}
-	before := true // where the value before is no longer kept, assume that it was known
-	if e.PrevKv != nil {
-		if _, before, err = w.selected(e, true); err != nil {
-			return watch.Event{}, false, err
-		}
-	}
-	switch {
-	case now && before:
-		return copied(watch.Modified, obj, true)
-	case now:
-		return copied(watch.Added, obj, true)
-	case before:
-		return w.deleted(e)
-	}
-	return watch.Event{}, false, nil
-}
-
-// copied is an event with an object of the watcher's own, if there is one.
-func copied(typ watch.EventType, obj client.Object, ok bool) (watch.Event, bool, error) {
-	if !ok {
-		return watch.Event{}, false, nil
-	}
-	return watch.Event{Type: typ, Object: obj.DeepCopyObject()}, true, nil
-}
-
-// selected is a change's value, which others share, and whether the watch selects it.
-func (w *watcher) selected(e *change, prev bool) (client.Object, bool, error) {
-	obj, err := e.object(w.c, w.k, prev, w.typ)
-	if err != nil {
-		return nil, false, err
-	}
-	if _, meta := obj.(*metav1.PartialObjectMetadata); meta && w.scan.match.needsBody() {
-		whole, err := e.object(w.c, w.k, prev, w.k.typ)
-		return obj, err == nil && w.scan.match.matches(whole), err
-	}
-	return obj, w.scan.match.matches(obj), nil
-}
-
-// deleted sends the object as it was, or only its name where the value is no longer kept.
-func (w *watcher) deleted(e *change) (watch.Event, bool, error) {
-	var obj client.Object
-	selected := true
-	if e.PrevKv == nil {
-		name, err := nameIn(w.c.opts.Prefix, w.k.Kind, string(e.Kv.Key))
-		if err != nil {
-			return watch.Event{}, false, err
-		}
-		obj = w.proto()
-		if u, ok := obj.(runtime.Unstructured); ok {
-			u.SetUnstructuredContent(map[string]any{})
-		}
-		obj.GetObjectKind().SetGroupVersionKind(w.k.GroupVersionKind)
-		obj.SetNamespace(name.Namespace)
-		obj.SetName(name.Name)
-	} else {
-		shared, ok, err := w.selected(e, true)
-		if err != nil {
-			return watch.Event{}, false, err
-		}
-		obj, selected = shared.DeepCopyObject().(client.Object), ok
-	}
-	obj.SetResourceVersion(formatRevision(e.Kv.ModRevision))
-	return watch.Event{Type: watch.Deleted, Object: obj}, selected, nil
 }

@@ -48,6 +48,22 @@ func expect(t *testing.T, w watch.Interface, typ watch.EventType, name string) c
 	return obj
 }
 
+// A watcher is told of every change made after Watch has returned, also of what was gone again at once.
+func TestAWatchMissesNothingThatFollows(t *testing.T) { everywhere(t, aWatchMissesNothingThatFollows) }
+
+func aWatchMissesNothingThatFollows(t *testing.T, c *state.Client) {
+	ctx := t.Context()
+	for range 50 {
+		w, err := c.Watch(ctx, &corev1.ConfigMapList{})
+		must(t, err)
+		must(t, c.Create(ctx, configMap("a", "short")))
+		must(t, c.Delete(ctx, configMap("a", "short")))
+		expect(t, w, watch.Added, "short")
+		expect(t, w, watch.Deleted, "short")
+		w.Stop()
+	}
+}
+
 func open(t *testing.T, o state.Options) *state.Store {
 	t.Helper()
 	s, err := state.Open(t.Context(), o)

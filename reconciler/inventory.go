@@ -97,6 +97,10 @@ func (k *known) claim(s *v1alpha1.ApplicationStatus, refs []inventoryRef) error 
 	if err != nil {
 		return err
 	}
+	if len(have) == 0 {
+		k.list(s, refs)
+		return nil
+	}
 	want := entries(refs...)
 	all := merge(have, want)
 	switch {

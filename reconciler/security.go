@@ -3,8 +3,10 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"slices"
 
 	securityv1 "github.com/openshift/api/security/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,39 +19,55 @@ import (
 // somebody else: a commit that can never run says so at its file and line. Those that want nothing special are looked
 // at where not everybody may have all that.
 func (r *Reconciler) admit(ctx context.Context, plan *Plan) error {
-	var brought *admission.Brought
-	strict := false
-	for _, s := range plan.Steps {
-		if s.Action == Prune {
+	pods := plannedPods(plan.Steps)
+	if len(pods) == 0 {
+		return nil
+	}
+	brought := broughtBy(plan)
+	strict, err := admission.Strict(ctx, r.Client, brought)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		if !strict && !p.reaches {
 			continue
 		}
-		pod, at := constraints.PodOf(s.desired)
-		if pod == nil {
-			continue
-		}
-		if brought == nil {
-			b := broughtBy(plan)
-			brought = &b
-			var err error
-			if strict, err = admission.Strict(ctx, r.Client, b); err != nil {
-				return err
-			}
-		}
-		if !strict && len(constraints.Reaches(pod)) == 0 {
-			continue
-		}
-		_, err := admission.Ask(ctx, r.Client, pod, *brought)
+		_, err := admission.Ask(ctx, r.Client, p.pod, brought)
 		var refusal *constraints.Refusal
 		if err != nil && !errors.As(err, &refusal) {
 			return err
 		}
 		if refusal != nil {
 			for _, e := range refusal.Errors {
-				plan.Problems = append(plan.Problems, problem(s.origin(), at+e.Field, e.ErrorBody()+"; "+refusal.Advice()))
+				plan.Problems = append(plan.Problems, problem(p.step.origin(), p.at+e.Field, e.ErrorBody()+"; "+refusal.Advice()))
 			}
 		}
 	}
 	return nil
+}
+
+// plannedPod is the pod that what a step makes will have made.
+type plannedPod struct {
+	step Step
+	pod  *corev1.Pod
+	// at goes before the pod's fields in the object.
+	at string
+	// reaches: it asks for more than every pod may have.
+	reaches bool
+}
+
+func plannedPods(steps []Step) []plannedPod {
+	out := make([]plannedPod, len(steps))
+	onAllCores(len(steps), func(i int) {
+		s := steps[i]
+		if s.Action == Prune {
+			return
+		}
+		if pod, at := constraints.PodOf(s.desired); pod != nil {
+			out[i] = plannedPod{s, pod, at, len(constraints.Reaches(pod)) > 0}
+		}
+	})
+	return slices.DeleteFunc(out, func(p plannedPod) bool { return p.pod == nil })
 }
 
 // broughtBy is what a plan has made by the time of its pods.

@@ -32,7 +32,9 @@ func PodOf(o *unstructured.Unstructured) (pod *corev1.Pod, at string) {
 	}
 	template := o.Object
 	if len(path) > 0 {
-		template, _, _ = unstructured.NestedMap(o.Object, path...)
+		// Not a copy: it is only read.
+		nested, _, _ := unstructured.NestedFieldNoCopy(o.Object, path...)
+		template, _ = nested.(map[string]any)
 		at = strings.Join(path, ".") + "."
 	}
 	pod = &corev1.Pod{}

@@ -157,7 +157,7 @@ func TestTheEnvironment(t *testing.T) {
 		}
 	}
 	c := sh(`echo "$COLOR $PASSWORD $BACK_END_SERVICE_HOST:$BACK_END_SERVICE_PORT $NAME $GREETING $(hostname) ${ICON-none}"; wc -c < /config/ICON; cat /config/file.txt /secret/password; ` +
-		`echo; cat /etc/hostname; grep -c localhost /etc/hosts; echo bad > /config/x || echo read-only; cat /proc/self/status | grep -E 'NoNewPrivs|CapEff'`)
+		`echo; cat /etc/hostname; grep -c localhost /etc/hosts; (echo bad > /config/x) 2> /dev/null || echo read-only; cat /proc/self/status | grep -E 'NoNewPrivs|CapEff'`)
 	c.EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}}
 	c.Env = []corev1.EnvVar{
 		{Name: "PASSWORD", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "login"}, Key: "password"}}},

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // MaxHosts is how many hosts a lab may have.
@@ -104,6 +105,10 @@ func (l *Lab) save() error {
 	return os.Rename(part, filepath.Join(l.Dir, planFile))
 }
 
+// outlives is how long a lock may outlive its command: one that is killed while it starts a program leaves
+// the lock to that until it is executed, which takes milliseconds.
+const outlives = 2 * time.Second
+
 // lock keeps two commands from making and removing the same lab at the same time.
 func (l *Lab) lock() (*os.File, error) {
 	if _, err := os.Stat(l.Dir); errors.Is(err, fs.ErrNotExist) {
@@ -116,10 +121,15 @@ func (l *Lab) lock() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another command works on the lab in %s: %w", l.Dir, err), f.Close())
+	for end := time.Now().Add(outlives); ; time.Sleep(10 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return f, nil
+		case !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(end):
+			return nil, errors.Join(fmt.Errorf("another command works on the lab in %s: %w", l.Dir, err), f.Close())
+		}
 	}
-	return f, nil
 }
 
 func idOf(dir string) string {

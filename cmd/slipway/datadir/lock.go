@@ -7,7 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
+
+// patience is how long a lock may outlive its process: one that is killed while it starts another program
+// leaves the lock to that until it is executed, which takes milliseconds.
+const patience = 2 * time.Second
 
 // Lock makes this process the only one that works on a data directory, wherever live
 // state is. The kernel drops the lock with the process.
@@ -16,9 +21,14 @@ func Lock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return f, nil
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(end) {
+			break
+		}
 	}
 	f.Close()
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -43,8 +43,9 @@ func (c *Client) Watch(ctx context.Context, list client.ObjectList, opts ...clie
 	if lo.Raw != nil {
 		raw = *lo.Raw
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	context.AfterFunc(c.life, cancel)
+	ctx, end := context.WithCancel(ctx)
+	forget := context.AfterFunc(c.life, end)
+	cancel := func() { forget(); end() }
 	w := &watcher{c: c, k: k, scan: s, typ: itemType(list), out: make(chan watch.Event, 64), cancel: cancel,
 		bookmarks: raw.AllowWatchBookmarks}
 	if raw.SendInitialEvents != nil && *raw.SendInitialEvents {
